@@ -1,0 +1,1 @@
+"""hal: how flight reaches boards, and what a world is made of."""

@@ -1,0 +1,25 @@
+"""The exceptions of hal. Each carries one clear line: what, where, and what was expected."""
+
+
+class HalError(Exception):
+    """Base of everything that hal raises on purpose."""
+
+
+class RigError(HalError):
+    """A rig, satellite or orbit file is missing, malformed, or holds a value that cannot be flown."""
+
+
+class LinkError(HalError):
+    """A link cannot be opened: absent or busy port, unknown URL, no permission."""
+
+
+class LinkDown(HalError):
+    """An open link has ended: unplugged, or its process exited. The link has closed itself."""
+
+
+class BoardRefused(HalError):
+    """A board could not prove its identity: other ICD, other kind, other role, or silent."""
+
+
+class WorldError(HalError):
+    """The world cannot do what was asked: unknown board, fault that a back end cannot inject, closed world."""

@@ -1,0 +1,253 @@
+"""A rig as data: satellite, orbit, boards by role with a link URL each, faults and a timeline.
+
+Rigs that ship are in hal/rigs; any other is given by its path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from hal.errors import RigError
+from hal.satellite import Satellite, find, load_satellite
+from hal.strict import Length, Range, build, read_toml
+
+HERE = Path(__file__).parent
+SHIPPED = HERE / "rigs"
+ORBITS = HERE / "orbits"
+LINKS = ("mock", "process", "serial")
+POWER_BOARD = "power"
+BOARD_FAULTS = ("off",)
+PLANT_FAULTS = ("string_open", "loop_lost", "latch_up", "hang", "cell_short", "sensor_bias")
+
+Seconds = Annotated[float, Range(0, 1e9, "s")]
+
+
+@dataclass(frozen=True, slots=True)
+class Orbit:
+    """Either a two-line element set (a file), or a circular orbit by altitude, inclination and local time of node."""
+
+    tle: str | None = None
+    altitude_km: Annotated[float, Range(160, 36_000, "km")] | None = None
+    inclination_deg: Annotated[float, Range(0, 180, "deg")] | None = None
+    sun_synchronous: bool = False
+    ltan_h: Annotated[float, Range(0, 24, "h")] | None = None
+    epoch: str | None = None
+    anomaly_deg: Annotated[float, Range(0, 360, "deg")] = 0.0
+    start_s: Annotated[float, Range(-1e8, 1e8, "s")] = 0.0
+
+    @property
+    def tle_path(self) -> Path | None:
+        """The resolved path of the element set; None for a computed orbit."""
+        return Path(self.tle) if self.tle is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class BoardSpec:
+    """One board: `role` is "power" or "nodeI"; `index` is 0 for the power board, 1 + I for node I."""
+
+    role: str
+    index: int
+    link: str
+
+    @property
+    def backend(self) -> str:
+        """First part of the link's URL: mock, process, serial."""
+        return self.link.partition(":")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """From `at_s` on, for `for_s` seconds (0: for good): a board that is off, or something broken in the plant.
+
+    kind "off" needs `board`; the plant's kinds take `index` (string, node, loop, cell or sensor) and `value`.
+    """
+
+    kind: str
+    at_s: Seconds
+    for_s: Seconds = 0.0
+    board: str | None = None
+    index: Annotated[int, Range(0, 1023)] = 0
+    value: Annotated[float, Range(-1e6, 1e6)] = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One telecommand of the timeline: its name in the space-link ICD and its arguments."""
+
+    at_s: Seconds
+    command: str
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A rig file as it is written; `[boards]` is read apart."""
+
+    name: str
+    satellite: str
+    orbit: Orbit
+    boards: dict[str, Any]
+    seed: Annotated[int, Range(0, 2**63 - 1)] = 1
+    tick_s: Annotated[float, Range(0.01, 10, "s")] = 0.1
+    flight_absent_s: Seconds = 600.0
+    timeline: Annotated[tuple[Entry, ...], Length(0, 10_000)] = ()
+    fault: Annotated[tuple[Fault, ...], Length(0, 10_000)] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Board:
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """What a world is made of. `boards` is in index order and complete; `sha256` is over the files it came from."""
+
+    name: str
+    path: Path
+    satellite: Satellite
+    orbit: Orbit
+    boards: tuple[BoardSpec, ...]
+    seed: int
+    tick_s: float
+    flight_absent_s: float
+    timeline: tuple[Entry, ...]
+    faults: tuple[Fault, ...]
+    sha256: str
+
+    @property
+    def tick_us(self) -> int:
+        return round(self.tick_s * 1e6)
+
+    @property
+    def nodes(self) -> int:
+        return self.satellite.node.count
+
+    def index_of(self, role: str) -> int:
+        """Board index of a role; `RigError` when there is no such board."""
+        for board in self.boards:
+            if board.role == role:
+                return board.index
+        raise RigError(f"rig {self.name}: no board '{role}', expected power, node0 .. node{self.nodes - 1}")
+
+    def with_backend(self, backend: str | None) -> Rig:
+        """The same rig with every board on one back end (None: as it is)."""
+        if backend is None:
+            return self
+        if backend not in ("mock", "process"):
+            raise RigError(f"back end '{backend}' is not known, expected one of mock, process")
+        boards = tuple(replace(b, link=f"{backend}:") for b in self.boards)
+        _check_faults(self.faults, boards, self.satellite, str(self.path))
+        return replace(self, boards=boards)
+
+    def with_tick(self, tick_s: float) -> Rig:
+        """The same rig with another length of the tick, 0.01 to 10 s in whole milliseconds."""
+        _check_tick(tick_s, "--tick")
+        return replace(self, tick_s=tick_s)
+
+
+def load_rig(name_or_path: str) -> Rig:
+    """The rig that ships under this name, or the one at a .toml path. Raises `RigError`."""
+    path = find(name_or_path, SHIPPED, None, "rig")
+    file = str(path)
+    raw = build(_File, read_toml(path, "rig"), file)
+    _check_tick(raw.tick_s, f"{file}: tick_s")
+    satellite = load_satellite(raw.satellite, beside=path.parent)
+    boards = _boards(raw.boards, satellite.node.count, file)
+    _check_faults(raw.fault, boards, satellite, file)
+    timeline = tuple(sorted(raw.timeline, key=lambda e: e.at_s))
+    return Rig(
+        name=raw.name,
+        path=path.resolve(),
+        satellite=satellite,
+        orbit=_orbit(raw.orbit, path),
+        boards=boards,
+        seed=raw.seed,
+        tick_s=raw.tick_s,
+        flight_absent_s=raw.flight_absent_s,
+        timeline=timeline,
+        faults=tuple(sorted(raw.fault, key=lambda f: f.at_s)),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
+
+
+def _check_tick(tick_s: float, where: str) -> None:
+    if not 0.01 <= tick_s <= 10 or abs(tick_s * 1000 - round(tick_s * 1000)) > 1e-9:
+        raise RigError(f"{where}: {tick_s:g} is out of range, expected 0.01 to 10 s in whole milliseconds")
+
+
+def _orbit(orbit: Orbit, rig: Path) -> Orbit:
+    """Check which kind of orbit it is and resolve the path of an element set."""
+    file = str(rig)
+    computed = orbit.altitude_km is not None
+    if (orbit.tle is not None) == computed:
+        raise RigError(f"{file}: orbit: expected either tle or altitude_km, and not both")
+    if orbit.tle is not None:
+        for folder in (rig.parent, ORBITS):
+            if (folder / orbit.tle).is_file():
+                return replace(orbit, tle=str((folder / orbit.tle).resolve()))
+        raise RigError(f"{file}: orbit.tle: no such file '{orbit.tle}' beside the rig or among those that ship")
+    if orbit.sun_synchronous == (orbit.inclination_deg is not None):
+        raise RigError(f"{file}: orbit: expected either inclination_deg or sun_synchronous = true, and not both")
+    for key in ("ltan_h", "epoch"):
+        if getattr(orbit, key) is None:
+            raise RigError(f"{file}: orbit.{key}: missing, expected beside altitude_km")
+    return orbit
+
+
+def _boards(table: Mapping[str, Any], nodes: int, file: str) -> tuple[BoardSpec, ...]:
+    """`power`, then every node: `[boards.nodes]` is the default, `[boards.nodeI]` overrides one."""
+    links: dict[str, str] = {}
+    for key, value in table.items():
+        match = re.fullmatch(r"node(0|[1-9]\d*)", key)
+        if key not in (POWER_BOARD, "nodes") and not match:
+            raise RigError(f"{file}: boards.{key}: unknown key, expected power, nodes, or node0 .. node{nodes - 1}")
+        if match and int(match[1]) >= nodes:
+            raise RigError(f"{file}: boards.{key}: out of range, the satellite has node0 .. node{nodes - 1}")
+        links[key] = _link(build(_Board, value, file, f"boards.{key}").link, f"{file}: boards.{key}.link")
+    if POWER_BOARD not in links:
+        raise RigError(f"{file}: boards.power: missing, expected a table with the power board's link")
+    boards = [BoardSpec(POWER_BOARD, 0, links[POWER_BOARD])]
+    for i in range(nodes):
+        link = links.get(f"node{i}", links.get("nodes"))
+        if link is None:
+            raise RigError(f"{file}: boards.node{i}: missing, expected a table of its own or a default [boards.nodes]")
+        boards.append(BoardSpec(f"node{i}", 1 + i, link))
+    ports = [b.link.partition("?")[0] for b in boards if b.backend == "serial"]
+    for port in ports:
+        if ports.count(port) > 1:
+            raise RigError(f"{file}: boards: two boards share the link '{port}', expected a port each")
+    return tuple(boards)
+
+
+def _link(url: str, where: str) -> str:
+    scheme, colon, rest = url.partition(":")
+    if not colon or scheme not in LINKS:
+        raise RigError(f"{where}: '{url}' is not a link, expected mock:, process: or serial:USB-SERIAL-NUMBER?baud=N")
+    if scheme == "serial" and not rest.partition("?")[0]:
+        raise RigError(f"{where}: '{url}' names no port, expected serial:USB-SERIAL-NUMBER?baud=N or serial:/dev/...")
+    return url
+
+
+def _check_faults(faults: tuple[Fault, ...], boards: tuple[BoardSpec, ...], satellite: Satellite, file: str) -> None:
+    """Refuse at load what could only be acknowledged and skipped later."""
+    roles = {b.role: b for b in boards}
+    for i, fault in enumerate(faults):
+        where = f"{file}: fault[{i}]"
+        if fault.kind in BOARD_FAULTS:
+            if fault.board not in roles:
+                last = satellite.node.count - 1
+                raise RigError(f"{where}.board: no board '{fault.board}', expected power, node0 .. node{last}")
+            if roles[fault.board].backend not in ("mock", "process"):
+                raise RigError(f"{where}.kind: a board on {roles[fault.board].link} cannot be switched {fault.kind}")
+        elif fault.kind in PLANT_FAULTS:
+            if fault.board is not None:
+                raise RigError(f"{where}.board: a fault of the plant has an index, expected no board")
+        else:
+            known = ", ".join(BOARD_FAULTS + PLANT_FAULTS)
+            raise RigError(f"{where}.kind: '{fault.kind}' cannot be injected, expected one of {known}")

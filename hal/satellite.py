@@ -1,0 +1,204 @@
+"""A satellite as data: the TOML files in hal/satellites, or one of the user's own.
+
+Units stand in the names, ranges at the fields. Every number here may be known on board (flight configures the boards
+from it); what only the plant uses (initial values, heat capacities) is in the same file, because it describes the same
+hardware.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from hal.errors import RigError
+from hal.strict import Length, Range, build, read_toml
+
+Fraction = Annotated[float, Range(0, 1)]
+Celsius = Annotated[float, Range(-150, 200, "degC")]
+
+SHIPPED = Path(__file__).parent / "satellites"
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """Solar array: equal strings of cells in series, single-diode model at 28 degC and 1,361 W/m2."""
+
+    strings: Annotated[int, Range(1, 64)]
+    series_cells: Annotated[int, Range(1, 1000)]
+    string_isc_a: Annotated[float, Range(0.01, 60, "A")]
+    cell_voc_v: Annotated[float, Range(0.3, 6, "V")]
+    cell_vmp_v: Annotated[float, Range(0.2, 6, "V")]
+    imp_ratio: Annotated[float, Range(0.5, 0.999)]
+    voc_temp_v_per_k: Annotated[float, Range(-0.05, 0, "V/K")]
+    isc_temp_per_k: Annotated[float, Range(-0.01, 0.01, "1/K")]
+    area_m2: Annotated[float, Range(0.001, 100_000, "m2")]
+    mass_capacity_j_per_m2_k: Annotated[float, Range(10, 100_000, "J/(m2 K)")]
+    absorptance: Fraction
+    emittance_front: Fraction
+    emittance_back: Fraction
+    tracking_efficiency: Fraction
+    converter_efficiency: Annotated[float, Range(0.1, 1)]
+
+    @property
+    def voc_v(self) -> float:
+        """Open-circuit voltage of a string at 28 degC."""
+        return self.series_cells * self.cell_voc_v
+
+    @property
+    def vmp_v(self) -> float:
+        """Maximum-power voltage of a string at 28 degC."""
+        return self.series_cells * self.cell_vmp_v
+
+
+@dataclass(frozen=True, slots=True)
+class Battery:
+    """Li-ion pack on the unregulated bus: the bus voltage is the pack's."""
+
+    series_cells: Annotated[int, Range(1, 400)]
+    capacity_ah: Annotated[float, Range(0.1, 10_000, "Ah")]
+    cell_r0_ohm: Annotated[float, Range(1e-6, 1, "ohm")]
+    discharge_w_allowed: Annotated[float, Range(0, 1_000_000, "W")]
+    charge_c_rate: Annotated[float, Range(0.01, 2, "1/h")]
+    charge_cell_v: Annotated[float, Range(3.0, 4.3, "V")]
+    soc_limit: Annotated[float, Range(0.1, 1)]
+    soc_floor: Fraction
+    soc_initial: Fraction
+    temp_initial_c: Annotated[float, Range(-40, 70, "degC")]
+    heat_capacity_j_per_k: Annotated[float, Range(1, 1e8, "J/K")]
+    heater_w: Annotated[float, Range(0, 10_000, "W")]
+    heater_on_c: Annotated[float, Range(-40, 40, "degC")]
+    heater_off_c: Annotated[float, Range(-40, 50, "degC")]
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """The power bus and its switched channels (latching current limiters), one per node."""
+
+    uvlo_v: Annotated[float, Range(1, 2000, "V")]
+    undervoltage_v: Annotated[float, Range(1, 2000, "V")]
+    hotel_w: Annotated[float, Range(0, 100_000, "W")]
+    stagger_s: Annotated[float, Range(0.05, 10, "s")]
+    silence_s: Annotated[float, Range(1, 3600, "s")]
+    lcl_class_a: Annotated[float, Range(0.1, 65.5, "A")]
+    lcl_trip_ms: Annotated[int, Range(5, 50, "ms")]
+    lcl_retries: Annotated[int, Range(0, 10)]
+    lcl_retry_s: Annotated[float, Range(1, 600, "s")]
+
+
+@dataclass(frozen=True, slots=True)
+class ShedTier:
+    """One row of the under-voltage table; the first tier sheds first."""
+
+    soc_enter: Fraction
+    soc_leave: Fraction
+    bus_enter_v: Annotated[float, Range(1, 2000, "V")]
+
+
+@dataclass(frozen=True, slots=True)
+class Thermal:
+    """Two-sided radiator and its coolant loops."""
+
+    loops: Annotated[int, Range(1, 2)]
+    groups: Annotated[int, Range(1, 8)]
+    radiator_m2: Annotated[float, Range(0.001, 100_000, "m2")]
+    emissivity: Annotated[float, Range(0.01, 1)]
+    absorptance_solar: Fraction
+    edge_view_factor: Fraction
+    capacity_j_per_m2_k: Annotated[float, Range(10, 100_000, "J/(m2 K)")]
+    coolant_j_per_k: Annotated[float, Range(1, 1e8, "J/K")]
+    initial_c: Annotated[float, Range(-100, 90, "degC")]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One compute node: its controller and its accelerator. All nodes of a satellite are equal."""
+
+    count: Annotated[int, Range(1, 1024)]
+    idle_w: Annotated[float, Range(0, 10_000, "W")]
+    floor_w: Annotated[float, Range(0, 10_000, "W")]
+    max_w: Annotated[float, Range(0.1, 10_000, "W")]
+    boot_w: Annotated[float, Range(0, 10_000, "W")]
+    boot_s: Annotated[float, Range(1, 600, "s")]
+    clock_max_mhz: Annotated[int, Range(1, 65_535, "MHz")]
+    die_limit_c: Annotated[float, Range(0, 110, "degC")]
+    hbm_limit_c: Annotated[float, Range(0, 110, "degC")]
+    over_temperature_c: Celsius
+    hbm_over_temperature_c: Celsius
+    die_r_k_per_w: Annotated[float, Range(1e-4, 10, "K/W")]
+    hbm_r_k_per_w: Annotated[float, Range(1e-4, 10, "K/W")]
+    heat_capacity_j_per_k: Annotated[float, Range(1, 1e6, "J/K")]
+    input_capacitance_uf: Annotated[float, Range(0, 1e6, "uF")]
+    latch_up_a: Annotated[float, Range(0.1, 65.5, "A")]
+    hang_s: Annotated[float, Range(0.1, 60, "s")]
+    shed_tiers: Annotated[tuple[Annotated[int, Range(1, 255)], ...], Length(1, 1024)]
+
+
+@dataclass(frozen=True, slots=True)
+class Satellite:
+    """Everything that the file says of one satellite."""
+
+    name: str
+    title: str
+    array: Array
+    battery: Battery
+    bus: Bus
+    shed: Annotated[tuple[ShedTier, ...], Length(1, 4)]
+    thermal: Thermal
+    node: Node
+
+    def shed_tier_of(self, node: int) -> int:
+        """Tier (from 1) in which the power board sheds node `node`; 255 never."""
+        return self.node.shed_tiers[node % len(self.node.shed_tiers)]
+
+
+def load_satellite(name_or_path: str, beside: Path | None = None) -> Satellite:
+    """The satellite that ships under this name, or a .toml path (relative paths: to the folder `beside` first).
+
+    Raises `RigError` for a missing or malformed file, an unknown key, or a value out of range.
+    """
+    path = find(name_or_path, SHIPPED, beside, "satellite")
+    satellite = build(Satellite, read_toml(path, "satellite"), str(path))
+    _check(satellite, str(path))
+    return satellite
+
+
+def find(name_or_path: str, shipped: Path, beside: Path | None, what: str) -> Path:
+    """Path of a file given by the name it ships under, or by its path."""
+    if not name_or_path.endswith(".toml") and "/" not in name_or_path:
+        path = shipped / f"{name_or_path}.toml"
+        if not path.is_file():
+            names = ", ".join(sorted(p.stem for p in shipped.glob("*.toml")))
+            raise RigError(
+                f"{what} '{name_or_path}': none of that name ships, expected one of {names}, or a .toml path"
+            )
+        return path
+    path = Path(name_or_path).expanduser()
+    if beside is not None and not path.is_absolute() and (beside / path).is_file():
+        return beside / path
+    return path
+
+
+def _check(s: Satellite, file: str) -> None:
+    """Relations between values; each failure is a `RigError`."""
+    rules = (
+        (s.array.cell_vmp_v < s.array.cell_voc_v, "array.cell_vmp_v", "below array.cell_voc_v"),
+        (s.battery.heater_on_c < s.battery.heater_off_c, "battery.heater_on_c", "below battery.heater_off_c"),
+        (s.battery.soc_floor < s.battery.soc_limit, "battery.soc_floor", "below battery.soc_limit"),
+        (s.bus.uvlo_v <= s.bus.undervoltage_v, "bus.uvlo_v", "not above bus.undervoltage_v"),
+        (s.node.idle_w <= s.node.floor_w, "node.floor_w", "not below node.idle_w"),
+        (s.node.floor_w < s.node.max_w, "node.max_w", "above node.floor_w"),
+    )
+    for good, key, expected in rules:
+        if not good:
+            raise RigError(f"{file}: {key}: inconsistent, expected {expected}")
+    for i, tier in enumerate(s.shed):
+        if tier.soc_leave <= tier.soc_enter:
+            raise RigError(
+                f"{file}: shed[{i}].soc_leave: {tier.soc_leave:g}, expected above soc_enter {tier.soc_enter:g}"
+            )
+        if i and tier.soc_enter > s.shed[i - 1].soc_enter:
+            raise RigError(f"{file}: shed[{i}].soc_enter: {tier.soc_enter:g}, expected not above the tier before it")
+    for i, t in enumerate(s.node.shed_tiers):
+        if t > len(s.shed) and t != 255:
+            raise RigError(f"{file}: node.shed_tiers[{i}]: {t} is out of range, expected 1 to {len(s.shed)}, or 255")
