@@ -1,0 +1,87 @@
+# Dawnline's commands. On a fresh machine each of them sets up what it needs in .venv, and nothing more.
+#
+#   make demo    one orbit, live in this terminal, and a report      make lint   the checks of code and tree alone
+#   make test    the whole suite                                     make fmt    format C and Python
+#   make bench   every published number, into benchmarks/results     make icd    code and pages from the two ICDs
+#
+# PYTHON=python3.12 make test     another interpreter           make test ARGS="-k cobs"   arguments for pytest
+
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+PIP    := $(PY) -m pip --quiet --disable-pip-version-check
+ARGS   ?=
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test bench lint fmt icd build clean check-tools
+
+C_INPUTS   := $(wildcard csrc/*/*.[chS] csrc/*/*.ld) setup.py csrc/ffi/sources.py csrc/ffi/build.py
+ICD_INPUTS := $(wildcard csrc/icd/*.toml csrc/icd/*.py)
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
+
+# What no pip can bring. One line says what is missing and how to get it.
+check-tools:
+	@missing=""; \
+	if ! command -v $(PYTHON) >/dev/null; then missing="python3 python3-venv python3-dev"; else \
+	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "make: $(PYTHON) is older than 3.11; name another: make PYTHON=python3.12" >&2; exit 1; }; \
+	  $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3-venv"; \
+	  $(PYTHON) -c 'import os, sys, sysconfig; \
+	    sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' \
+	    || missing="$$missing python3-dev"; \
+	fi; \
+	command -v $${CC:-cc} >/dev/null || missing="$$missing gcc libc6-dev"; \
+	if [ -n "$$missing" ]; then \
+	  echo "make: this machine has no$$(printf ' %s' $$missing); install with: apt-get install$$(printf ' %s' $$missing)" >&2; exit 1; \
+	fi
+
+# Each stamp is one layer of the environment; a layer is made again when what it came from changes.
+$(VENV)/.base: | check-tools
+	@echo "setting up $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install "setuptools>=77" "cffi>=1.17"
+	@touch $@
+
+$(VENV)/.icd: $(ICD_INPUTS) | $(VENV)/.base
+	@$(PY) csrc/icd/generate.py
+	@touch $@
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/.base $(VENV)/.icd
+	@$(PIP) install --no-build-isolation --editable ".[ground]"
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/.base $(VENV)/.icd
+	@$(PIP) install --no-build-isolation --editable ".[test,dev]"
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.built: $(C_INPUTS) $(VENV)/.icd | $(VENV)/.base
+	@$(PY) setup.py -q build_ext --inplace
+	@touch $@
+
+build: $(VENV)/.demo $(VENV)/.built
+
+icd: | $(VENV)/.base
+	$(PY) csrc/icd/generate.py
+
+test: $(VENV)/.test $(VENV)/.built
+	$(PY) -m pytest -n 2 $(ARGS)
+
+lint: $(VENV)/.test $(VENV)/.built
+	$(PY) -m pytest tests/repo $(ARGS)
+
+fmt: $(VENV)/.test
+	$(PY) -m ruff check --fix-only --quiet .
+	$(PY) -m ruff format --quiet .
+	$(VENV)/bin/clang-format -i $$(git ls-files 'csrc/*.c' 'csrc/*.h' ':!*.cdef.h')
+
+bench: $(VENV)/.test $(VENV)/.built
+	$(PY) -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist out ./*.egg-info hal/bin {hal,flight,ground}/_native*.so .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
