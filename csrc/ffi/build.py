@@ -1,7 +1,7 @@
 """The cffi modules: API mode, out of line. setup.py runs this file; each name below is one extension module.
 
-Declarations come from csrc/MODULE/MODULE.cdef.h, in the order of sources.EXTENSIONS; a module without one has nothing
-that Python calls.
+Declarations come from csrc/MODULE/MODULE_icd.cdef.h (generated) and csrc/MODULE/MODULE.cdef.h, in the order of
+sources.EXTENSIONS; a module without them has nothing that Python calls.
 """
 
 import sources
@@ -12,9 +12,11 @@ def _builder(name: str) -> FFI:
     ffi = FFI()
     included = []
     for module in sources.EXTENSIONS[name]:
-        declarations = sources.ROOT / "csrc" / module / f"{module}.cdef.h"
-        if declarations.exists():
+        folder = sources.ROOT / "csrc" / module
+        declared = [p for p in (folder / f"{module}_icd.cdef.h", folder / f"{module}.cdef.h") if p.exists()]
+        for declarations in declared:
             ffi.cdef(declarations.read_text())
+        if declared:
             included += [p for p in sources.headers((module,)) if not p.name.endswith(".cdef.h")]
     text = "".join(f'#include "{path.relative_to("csrc").as_posix()}"\n' for path in included)
     # cffi's own C is not clean under our warnings, so only our include path reaches it.

@@ -1,0 +1,39 @@
+/* cffi declarations of csrc/bus; the build script reads bus_icd.cdef.h before it. */
+#define BUS_CRC_BYTES ...
+#define BUS_MAX_BODY ...
+#define BUS_MAX_RUN ...
+#define BUS_MAX_WIRE ...
+#define BUS_WIRE_OVERHEAD ...
+#define BUS_COBS_MAX_DATA ...
+#define BUS_RX_MORE ...
+#define BUS_RX_FRAME ...
+#define BUS_RX_DAMAGED ...
+#define BUS_BODY_LENGTH ...
+#define BUS_BODY_CRC ...
+#define BUS_BODY_VERSION ...
+
+struct bus_header { uint8_t type; uint16_t src, dst; uint8_t flags; uint16_t seq; uint64_t t_us; uint8_t length; };
+struct bus_frame { struct bus_header header; const uint8_t *payload; const uint8_t *wire; size_t wire_length; };
+struct bus_receiver {
+    uint32_t rx_bytes, rx_frames;
+    uint16_t crc_errors, cobs_errors, length_errors, version_errors;
+    ...;
+};
+struct bus_batch { uint8_t *data; size_t used, capacity; uint32_t dropped; };
+typedef int (*bus_participant)(void *ctx, uint64_t t_us, const struct bus_batch *rx, struct bus_batch *tx);
+
+uint32_t bus_crc32c(uint32_t crc, const uint8_t *p, size_t n);
+uint32_t bus_crc32c_small(uint32_t crc, const uint8_t *p, size_t n);
+uint32_t bus_crc32c_slice8(uint32_t crc, const uint8_t *p, size_t n);
+void bus_cobs_encode(uint8_t *block, size_t n);
+int bus_cobs_decode(uint8_t *out, const uint8_t *in, size_t n);
+size_t bus_frame_encode(const struct bus_header *h, const uint8_t *payload, uint8_t *out);
+int bus_body_check(const uint8_t *body, size_t n, struct bus_header *h);
+void bus_receiver_init(struct bus_receiver *r);
+int bus_receiver_next(struct bus_receiver *r, const uint8_t **p, const uint8_t *end, struct bus_frame *f);
+void bus_batch_init(struct bus_batch *b, uint8_t *data, size_t capacity);
+void bus_batch_clear(struct bus_batch *b);
+int bus_batch_append(struct bus_batch *b, uint16_t board, const uint8_t *bytes, size_t n);
+int bus_batch_next(const struct bus_batch *b, size_t *at, uint16_t *board, const uint8_t **bytes, size_t *n);
+uint16_t bus_address_of(uint16_t index);
+int bus_index_of(uint16_t address);
