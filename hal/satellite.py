@@ -37,7 +37,6 @@ class Array:
     absorptance: Fraction
     emittance_front: Fraction
     emittance_back: Fraction
-    tracking_efficiency: Fraction
     converter_efficiency: Annotated[float, Range(0.1, 1)]
 
     @property
@@ -58,6 +57,7 @@ class Battery:
     series_cells: Annotated[int, Range(1, 400)]
     capacity_ah: Annotated[float, Range(0.1, 10_000, "Ah")]
     cell_r0_ohm: Annotated[float, Range(1e-6, 1, "ohm")]
+    coulombic_efficiency: Annotated[float, Range(0.5, 1)]
     discharge_w_allowed: Annotated[float, Range(0, 1_000_000, "W")]
     charge_c_rate: Annotated[float, Range(0.01, 2, "1/h")]
     charge_cell_v: Annotated[float, Range(3.0, 4.3, "V")]
@@ -66,6 +66,8 @@ class Battery:
     soc_initial: Fraction
     temp_initial_c: Annotated[float, Range(-40, 70, "degC")]
     heat_capacity_j_per_k: Annotated[float, Range(1, 1e8, "J/K")]
+    sink_w_per_k: Annotated[float, Range(0, 10_000, "W/K")]
+    sink_c: Annotated[float, Range(-100, 60, "degC")]
     heater_w: Annotated[float, Range(0, 10_000, "W")]
     heater_on_c: Annotated[float, Range(-40, 40, "degC")]
     heater_off_c: Annotated[float, Range(-40, 50, "degC")]
@@ -104,9 +106,10 @@ class Thermal:
     radiator_m2: Annotated[float, Range(0.001, 100_000, "m2")]
     emissivity: Annotated[float, Range(0.01, 1)]
     absorptance_solar: Fraction
-    edge_view_factor: Fraction
     capacity_j_per_m2_k: Annotated[float, Range(10, 100_000, "J/(m2 K)")]
     coolant_j_per_k: Annotated[float, Range(1, 1e8, "J/K")]
+    radiator_w_per_k: Annotated[float, Range(0.1, 1e7, "W/K")]
+    flow_w_per_k: Annotated[float, Range(0.1, 1e7, "W/K")]
     initial_c: Annotated[float, Range(-100, 90, "degC")]
 
 
@@ -115,6 +118,7 @@ class Node:
     """One compute node: its controller and its accelerator. All nodes of a satellite are equal."""
 
     count: Annotated[int, Range(1, 1024)]
+    standby_w: Annotated[float, Range(0, 10_000, "W")]
     idle_w: Annotated[float, Range(0, 10_000, "W")]
     floor_w: Annotated[float, Range(0, 10_000, "W")]
     max_w: Annotated[float, Range(0.1, 10_000, "W")]
@@ -127,8 +131,19 @@ class Node:
     hbm_over_temperature_c: Celsius
     die_r_k_per_w: Annotated[float, Range(1e-4, 10, "K/W")]
     hbm_r_k_per_w: Annotated[float, Range(1e-4, 10, "K/W")]
+    plate_r_k_per_w: Annotated[float, Range(1e-4, 10, "K/W")]
     heat_capacity_j_per_k: Annotated[float, Range(1, 1e6, "J/K")]
     input_capacitance_uf: Annotated[float, Range(0, 1e6, "uF")]
+    input_min_v: Annotated[float, Range(1, 2000, "V")]
+    settle_s: Annotated[float, Range(0.001, 10, "s")]
+    transient_factor: Annotated[float, Range(1, 3)]
+    transient_ms: Annotated[float, Range(0, 400, "ms")]
+    transient_period_s: Annotated[float, Range(0, 1e6, "s")]
+    power_spread: Annotated[float, Range(0, 0.5)]
+    ecc_corrected_per_h: Annotated[float, Range(0, 3600, "1/h")]
+    ecc_uncorrected_per_h: Annotated[float, Range(0, 3600, "1/h")]
+    hang_per_day: Annotated[float, Range(0, 10_000, "1/d")]
+    latch_up_per_day: Annotated[float, Range(0, 10_000, "1/d")]
     latch_up_a: Annotated[float, Range(0.1, 65.5, "A")]
     hang_s: Annotated[float, Range(0.1, 60, "s")]
     shed_tiers: Annotated[tuple[Annotated[int, Range(1, 255)], ...], Length(1, 1024)]
@@ -186,6 +201,8 @@ def _check(s: Satellite, file: str) -> None:
         (s.battery.heater_on_c < s.battery.heater_off_c, "battery.heater_on_c", "below battery.heater_off_c"),
         (s.battery.soc_floor < s.battery.soc_limit, "battery.soc_floor", "below battery.soc_limit"),
         (s.bus.uvlo_v <= s.bus.undervoltage_v, "bus.uvlo_v", "not above bus.undervoltage_v"),
+        (s.node.standby_w <= s.node.idle_w, "node.standby_w", "not above node.idle_w"),
+        (s.node.input_min_v < s.bus.uvlo_v, "node.input_min_v", "below bus.uvlo_v"),
         (s.node.idle_w <= s.node.floor_w, "node.floor_w", "not below node.idle_w"),
         (s.node.floor_w < s.node.max_w, "node.max_w", "above node.floor_w"),
     )
