@@ -20,7 +20,13 @@ def _builder(name: str) -> FFI:
             included += [p for p in sources.headers((module,)) if not p.name.endswith(".cdef.h")]
     text = "".join(f'#include "{path.relative_to("csrc").as_posix()}"\n' for path in included)
     # cffi's own C is not clean under our warnings, so only our include path reaches it.
-    ffi.set_source(name, text, include_dirs=["csrc", "build/generated"], extra_compile_args=["-std=c11"])
+    ffi.set_source(
+        name,
+        text,
+        include_dirs=["csrc", "build/generated"],
+        extra_compile_args=["-std=c11"],
+        libraries=sources.LIBRARIES.get(name, []),
+    )
     return ffi
 
 

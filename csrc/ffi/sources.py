@@ -37,7 +37,9 @@ ERRORS = tuple(
 )
 # Rule 3: the same float results everywhere. No -march: the bus module asks the CPU at run time what it has.
 SEMANTICS = ("-std=c11", "-ffp-contract=off", "-fno-math-errno")
-OPTIMISATION = {"bus": "-O3", "world": "-O3"}
+OPTIMISATION = {"bus": "-O3", "plant": "-O3", "world": "-O3"}
+# Only the physics may use libm.
+LIBRARIES = {"hal._native": ["m"]}
 
 
 def compiler() -> list[str]:
@@ -47,9 +49,7 @@ def compiler() -> list[str]:
 
 def c_files(modules: tuple[str, ...]) -> list[Path]:
     """The C files of these module folders, relative to the root, in a fixed order. A folder may be absent."""
-    return [
-        path.relative_to(ROOT) for module in modules for path in sorted((ROOT / "csrc" / module).glob("*.c"))
-    ]
+    return [path.relative_to(ROOT) for module in modules for path in sorted((ROOT / "csrc" / module).glob("*.c"))]
 
 
 def headers(modules: tuple[str, ...]) -> list[Path]:
