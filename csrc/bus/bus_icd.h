@@ -256,8 +256,8 @@ struct bus_shed_tier {
 };
 
 /*
- * encode: returns the bytes written, 0 when a value is outside what the ICD allows (nothing is then promised of `out`;
- * a message without fields is 0 bytes long). decode: 0, or a negative error, and then *m is not to be used.
+ * encode: returns the bytes written, or 0 when a value is outside what the ICD allows; `out` may then hold anything.
+ * (A message without fields is 0 bytes long.) decode: 0, or a negative error, and then *m is not to be used.
  */
 
 /* hello_req: Asks for a HELLO. Answered at once, outside lock-step. */
@@ -620,9 +620,9 @@ int bus_shed_channels_decode(struct bus_shed_channels *m, const uint8_t *in, siz
 
 /* Severity of an event; 0 when the code is not in the ICD. */
 int bus_event_severity(uint16_t code);
-/* What the ICD says of a message type: a union of BUS_FROM_* and _IS_*; 0 when it is not in the ICD. */
+/* What the ICD says of a message type: a union of BUS_FROM_* and BUS_IS_*; 0 when it does not know it. */
 unsigned bus_message_facts(uint8_t type);
-/* Session and sequence of any command payload, whatever follows. BUS_ERR_LENGTH. */
+/* Session and sequence of any command payload, whatever follows them. 0 or BUS_ERR_LENGTH. */
 int bus_command_head(const uint8_t *in, size_t n, uint32_t *session, uint32_t *command_seq);
 
 #endif

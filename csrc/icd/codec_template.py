@@ -183,7 +183,9 @@ def encode(name: str, **values: Any) -> bytes:
     if tail is not None:
         elements = list(values.pop(tail.name, ()))
         if values.setdefault(tail.count_field, len(elements)) != len(elements):
-            raise IcdError(f"{name}.{tail.count_field}: {values[tail.count_field]!r}, but {tail.name} has {len(elements)} elements")
+            raise IcdError(
+                f"{name}.{tail.count_field}: {values[tail.count_field]!r}, but {tail.name} has {len(elements)} elements"
+            )
     head = bytes([message.selector]) if message.selector is not None else b""
     out = [head, _pack(name, _fixed(message), _FIXED[name], values, message.closed)]
     if tail is not None and tail.type in RECORDS:
@@ -217,6 +219,9 @@ def decode(name: str, data: bytes) -> dict[str, Any]:
     row = _ROWS[tail.type] if tail.type in RECORDS else _format(one)
     if len(data) != fixed + values[tail.count_field] * row.size:
         raise IcdError(f"{name}: {len(data)} bytes, expected {fixed} + {values[tail.count_field]} x {row.size}")
-    rows = [_unpack(f"{name}.{tail.name}[{i}]", fields, r, message.closed) for i, r in enumerate(row.iter_unpack(data[fixed:]))]
+    rows = [
+        _unpack(f"{name}.{tail.name}[{i}]", fields, r, message.closed)
+        for i, r in enumerate(row.iter_unpack(data[fixed:]))
+    ]
     values[tail.name] = rows if tail.type in RECORDS else [r[tail.name] for r in rows]
     return values

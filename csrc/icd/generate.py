@@ -1,7 +1,7 @@
 """Writes everything that the two ICDs say: C codecs, cffi declarations, Python data, documentation.
 
-    python csrc/icd/generate.py            writes what changed
-    python csrc/icd/generate.py --check    writes nothing; exit 1 when a committed file is stale
+python csrc/icd/generate.py            writes what changed
+python csrc/icd/generate.py --check    writes nothing; exit 1 when a committed file is stale
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 
 import gen_c
+import gen_c_code
 import gen_docs
 import gen_python
-from icd_model import IcdError, load
+from icd_model import IcdError
+from icd_reader import load
 
 HERE = Path(__file__).resolve().parent
 
@@ -23,9 +25,12 @@ def outputs(source: Path) -> dict[str, str]:
     bus = load(source / "board_bus.toml")
     space = load(source / "space_link.toml", bus)
     files: dict[str, str] = {}
-    for icd, style, folder in ((bus, gen_c.Style("bus", "bus_icd"), "bus"), (space, gen_c.Style("space", "space_icd"), "space")):
+    for icd, style, folder in (
+        (bus, gen_c.Style("bus", "bus_icd"), "bus"),
+        (space, gen_c.Style("space", "space_icd"), "space"),
+    ):
         files[f"csrc/{folder}/{style.stem}.h"] = gen_c.header(style, icd)
-        files[f"csrc/{folder}/{style.stem}.c"] = gen_c.source(style, icd)
+        files[f"csrc/{folder}/{style.stem}.c"] = gen_c_code.source(style, icd)
         files[f"csrc/{folder}/{style.stem}.cdef.h"] = gen_c.cdef(style, icd)
     files["hal/icd.py"] = gen_python.module(bus)
     # flight and ground know nothing of each other: each holds the same module.

@@ -862,22 +862,22 @@ const struct space_parameter_info space_parameter_info[SPACE_PARAMETER_COUNT] = 
 };
 
 void space_parameters_default(struct space_parameters *p) {
-    p->hk_period_s = 1.0;
-    p->hk_nodes_period_s = 2.0;
-    p->hk_jobs_period_s = 5.0;
-    p->lease_ttl_s = 3.0;
-    p->lease_renew_s = 1.0;
-    p->lost_after_s = 2.0;
-    p->budget_margin = 0.95;
-    p->soc_target = 0.95;
-    p->soc_reserve = 0.35;
-    p->soc_safe = 0.25;
-    p->charge_share = 0.25;
-    p->die_limit_c = 83.0;
-    p->hbm_limit_c = 95.0;
-    p->coolant_limit_c = 75.0;
-    p->boot_parallel = 4.0;
-    p->hold_s = 10.0;
+    p->hk_period_s = space_parameter_info[0].default_value;
+    p->hk_nodes_period_s = space_parameter_info[1].default_value;
+    p->hk_jobs_period_s = space_parameter_info[2].default_value;
+    p->lease_ttl_s = space_parameter_info[3].default_value;
+    p->lease_renew_s = space_parameter_info[4].default_value;
+    p->lost_after_s = space_parameter_info[5].default_value;
+    p->budget_margin = space_parameter_info[6].default_value;
+    p->soc_target = space_parameter_info[7].default_value;
+    p->soc_reserve = space_parameter_info[8].default_value;
+    p->soc_safe = space_parameter_info[9].default_value;
+    p->charge_share = space_parameter_info[10].default_value;
+    p->die_limit_c = space_parameter_info[11].default_value;
+    p->hbm_limit_c = space_parameter_info[12].default_value;
+    p->coolant_limit_c = space_parameter_info[13].default_value;
+    p->boot_parallel = space_parameter_info[14].default_value;
+    p->hold_s = space_parameter_info[15].default_value;
 }
 
 int space_parameter_index(uint16_t id) {
@@ -959,7 +959,8 @@ double space_parameter_get(const struct space_parameters *p, size_t index) {
 }
 
 int space_parameter_set(struct space_parameters *p, size_t index, double value) {
-    if (index >= SPACE_PARAMETER_COUNT || !(value >= space_parameter_info[index].min && value <= space_parameter_info[index].max)) {
+    if (index >= SPACE_PARAMETER_COUNT ||
+        !(value >= space_parameter_info[index].min && value <= space_parameter_info[index].max)) {
         return SPACE_ERR_RANGE;
     }
     switch (index) {

@@ -362,8 +362,8 @@ struct space_parameter_value {
 };
 
 /*
- * encode: returns the bytes written, 0 when a value is outside what the ICD allows (nothing is then promised of `out`;
- * a message without fields is 0 bytes long). decode: 0, or a negative error, and then *m is not to be used.
+ * encode: returns the bytes written, or 0 when a value is outside what the ICD allows; `out` may then hold anything.
+ * (A message without fields is 0 bytes long.) decode: 0, or a negative error, and then *m is not to be used.
  */
 
 struct space_accepted {
@@ -626,9 +626,9 @@ int space_event_severity(uint16_t code);
 void space_parameters_default(struct space_parameters *p);
 /* Place of a parameter id in the table, or -1. */
 int space_parameter_index(uint16_t id);
-/* Value at a place of the table; the place must be below the count. */
+/* Value by its place in the table. */
 double space_parameter_get(const struct space_parameters *p, size_t index);
-/* Sets the value at a place of the table. 0, or SPACE_ERR_RANGE (not a number, outside its range, or no such place) and nothing changed. */
+/* Sets a value by its place in the table. 0, or SPACE_ERR_RANGE (outside its range, NaN, no such place). */
 int space_parameter_set(struct space_parameters *p, size_t index, double value);
 
 #endif
