@@ -25,6 +25,10 @@ BOARD = Path("hal/bin/dawnline-board")
 class BuildNative(build_ext):
     """build_ext that compiles our C itself, then lets cffi's code be compiled and linked with it."""
 
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = self.parallel or 2
+
     def build_extensions(self):
         generated = ROOT / "build" / "generated"
         sources.write_firmware_header(generated)

@@ -24,7 +24,7 @@ def _builder(name: str) -> FFI:
         name,
         text,
         include_dirs=["csrc", "build/generated"],
-        extra_compile_args=["-std=c11"],
+        extra_compile_args=["-std=c11", "-O1", "-g0"],
         libraries=sources.LIBRARIES.get(name, []),
     )
     return ffi
