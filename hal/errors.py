@@ -13,11 +13,11 @@ class LinkError(HalError):
     """A link cannot be opened: absent or busy port, unknown URL, no permission."""
 
 
-class LinkDown(HalError):
+class LinkDownError(HalError):
     """An open link has ended: unplugged, or its process exited. The link has closed itself."""
 
 
-class BoardRefused(HalError):
+class BoardRefusedError(HalError):
     """A board could not prove its identity: other ICD, other kind, other role, or silent."""
 
 

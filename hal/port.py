@@ -23,9 +23,9 @@ class BusPort(Protocol):
     def run(self, max_ticks: int, step: int, ctx: int) -> int:
         """Run up to `max_ticks` ticks.
 
-        `step` is the address of a C ``bus_participant``, `ctx` its context pointer, both as integers. Returns the number
-        of ticks done: fewer than asked when the participant asked to stop (its attention is needed) or for housekeeping
-        of the port itself; 0 only when the world has ended. Raises `hal.errors.HalError` when the port fails.
+        `step` is the address of a C ``bus_participant``, `ctx` its context pointer, both as integers. Returns the
+        number of ticks done: fewer than asked when the participant asked to stop (its attention is needed) or for
+        housekeeping of the port itself; 0 only when the world has ended. Raises `hal.errors.HalError` when it fails.
         """
         ...
 

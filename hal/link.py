@@ -1,0 +1,103 @@
+"""A link to one board: bytes out, bytes in. Opened by URL; what is behind it makes no difference to the world.
+
+=========================================  ======================================================
+``mock:``                                  the board code in this process
+``process:``                               the board code as a child process on a pseudo-terminal
+``serial:USB-SERIAL-NUMBER?baud=1000000``  a port, found by its USB serial number
+``serial:/dev/ttyACM0?baud=1000000``       a port, by its path
+=========================================  ======================================================
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import parse_qsl
+
+from hal.errors import LinkError
+
+BACKENDS = ("mock", "process", "serial")
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """Who is expected behind a link. A back end that makes its own board (mock, process) makes this one."""
+
+    role: str
+    kind: int
+    """enum board_kind of the board bus"""
+    address: int
+    """bus address"""
+    hardware_id: bytes
+    """12 bytes"""
+    nvm: Path | None = None
+    """file that keeps the board's persistent memory; None: memory that lives as long as the world"""
+
+
+class Link(Protocol):
+    """One open line to one board."""
+
+    url: str
+    lossy: bool
+    """True when bytes may get lost on the way, so that a silent board is asked again before it is given up."""
+
+    def fileno(self) -> int:
+        """File descriptor to wait on for reading; -1 when an answer is there as soon as `send` returns."""
+        ...
+
+    def send(self, data: bytes) -> None:
+        """Send all of `data`. Raises `LinkDownError` when the line has ended."""
+        ...
+
+    def recv(self) -> bytes:
+        """What has arrived, at most 64 KiB, without waiting; b"" when nothing. Raises `LinkDownError` at its end."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the line at once. May be called twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """A parsed link URL: ``scheme:target?key=value&...``."""
+
+    scheme: str
+    target: str
+    options: dict[str, str]
+    text: str
+
+    def number(self, key: str, default: int, low: int, high: int) -> int:
+        """An integer option. Raises `LinkError` when it is malformed or out of range."""
+        text = self.options.get(key, str(default))
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise LinkError(f"{self.text}: {key}={text} is out of range, expected an integer from {low} to {high}")
+        return value
+
+
+def parse_url(text: str, known: dict[str, tuple[str, ...]] | None = None) -> Url:
+    """Split a link URL. Raises `LinkError` for an unknown back end or option."""
+    known = known or {"mock": (), "process": (), "serial": ("baud",)}
+    scheme, colon, rest = text.partition(":")
+    if not colon or scheme not in known:
+        raise LinkError(f"link '{text}': unknown back end, expected one of {', '.join(f'{s}:' for s in known)}")
+    target, _, query = rest.partition("?")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    for key in options:
+        if key not in known[scheme]:
+            raise LinkError(f"link '{text}': unknown option '{key}', expected {', '.join(known[scheme]) or 'none'}")
+    return Url(scheme, target, options, text)
+
+
+def open_link(url: str, board: Board) -> Link:
+    """Open the line to `board`. Raises `LinkError` with one line: absent port, busy port, no permission, bad URL."""
+    parsed = parse_url(url)
+    backend = importlib.import_module(f"hal.backends.{parsed.scheme}")
+    link: Link = backend.open_link(parsed, board)
+    return link
