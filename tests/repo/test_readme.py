@@ -1,0 +1,108 @@
+"""What the pages promise is run: every command line of README.md and docs/, and the README's Python example."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.repo import tree
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+
+# Lines that are not run here, each with the reason.
+NOT_RUN_HERE = {
+    "make demo": "sets up an environment of its own; what it starts is run by tests/system",
+    "make test": "is what runs this",
+    "make bench": "takes minutes; tests/repo/test_benchmarks.py runs each benchmark shortly",
+    "flight run --rig demo --speed 100 --radio tcp:127.0.0.1:10025": "flies until stopped; run by tests/system",
+    "ground watch --radio tcp:127.0.0.1:10025": "watches until stopped; tests/ground run it",
+}
+
+
+def pages() -> list[Path]:
+    return tree.tracked("README.md", "docs/*.md")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return [body for kind, body in BLOCK.findall(text) if kind == language]
+
+
+def command_lines(text: str) -> list[str]:
+    """Each command of the ```sh blocks; a line that ends in a backslash goes on in the next."""
+    lines = []
+    for body in blocks(text, "sh"):
+        for line in body.replace("\\\n", " ").splitlines():
+            command = re.sub(r"\s+#\s.*$", "", line).strip()
+            if command and not command.startswith("#"):
+                lines.append(" ".join(command.split()))
+    return lines
+
+
+def all_commands() -> list[str]:
+    return sorted({line for page in pages() for line in command_lines(page.read_text(encoding="utf-8"))})
+
+
+@pytest.fixture
+def shell_env(tmp_path: Path) -> dict[str, str]:
+    """An environment in which `flight`, `hal` and `ground` are those of this tree, installed or not."""
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    for name in ("flight", "hal", "ground"):
+        code = f"import sys; from {name}.cli import main; sys.exit(main())"
+        script = scripts / name
+        script.write_text(f'#!/bin/sh\nPYTHONPATH="{tree.ROOT}" exec "{sys.executable}" -c "{code}" "$@"\n')
+        script.chmod(0o755)
+    return {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize("command", [line for line in all_commands() if line not in NOT_RUN_HERE])
+def test_command_works(command: str, shell_env: dict[str, str], tmp_path: Path):
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, env=shell_env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_python_example_works(shell_env: dict[str, str], tmp_path: Path):
+    example = "\n".join(blocks((tree.ROOT / "README.md").read_text(encoding="utf-8"), "python"))
+    (tmp_path / "test_example.py").write_text(example)
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "flight.testing",
+        "--rootdir",
+        str(tmp_path),
+        str(tmp_path),
+    ]
+    env = {**shell_env, "PYTHONPATH": str(tree.ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
+
+
+def test_exceptions_are_still_in_the_pages():
+    assert set(NOT_RUN_HERE) - set(all_commands()) <= {"make bench"}
+
+
+def test_links_lead_somewhere():
+    dead = [
+        f"{tree.relative(page)}: {target}"
+        for page in pages()
+        for target in LINK.findall(page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+    assert dead == []
+
+
+def test_commands_are_found():
+    block = "flight run \\\n  --rig demo   # what it does\n\n# only a comment\nmake test\n"
+    text = f"text\n```sh\n{block}```\n```\nnot a command\n```\n"
+    assert command_lines(text) == ["flight run --rig demo", "make test"]
