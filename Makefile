@@ -16,7 +16,8 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench lint fmt icd build clean check-tools
+.NOTPARALLEL:
+.PHONY: help demo test bench lint sanitize fmt icd build clean check-tools
 
 C_INPUTS   := $(wildcard csrc/*/*.[chS] csrc/*/*.ld) setup.py csrc/ffi/sources.py csrc/ffi/build.py
 ICD_INPUTS := $(wildcard csrc/icd/*.toml csrc/icd/*.py)
@@ -73,6 +74,15 @@ test: $(VENV)/.test $(VENV)/.built
 
 lint: $(VENV)/.test $(VENV)/.built
 	$(PY) -m pytest tests/repo $(ARGS)
+
+# The C under gcc's sanitizer for undefined behaviour and address errors, in a build of its own.
+SANITIZE := -fsanitize=undefined,address -fno-sanitize-recover=all -fno-omit-frame-pointer
+sanitize: $(VENV)/.test $(VENV)/.built
+	@CFLAGS="$(SANITIZE)" LDFLAGS="$(SANITIZE)" $(PY) setup.py -q build \
+	  --build-base build/sanitize --build-lib build/sanitize/lib --build-temp build/sanitize/temp
+	LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so) $$($${CC:-cc} -print-file-name=libubsan.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+	  $(PY) -m pytest -o pythonpath="build/sanitize/lib ." -p no:cacheprovider $(wildcard tests/bus tests/space tests/boards tests/control) $(ARGS)
 
 fmt: $(VENV)/.test
 	$(PY) -m ruff check --fix-only --quiet .

@@ -5,6 +5,8 @@ with the strict flags of csrc/ffi/sources.py, and linked into every module that 
 `hal/bin/dawnline-board`, the board as a child process.
 """
 
+import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -71,7 +73,8 @@ class BuildNative(build_ext):
         if not (ROOT / sources.BOARD_MAIN).exists() or not _is_older(target, objects):
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run([*sources.compiler(), *map(str, objects), "-o", str(target)], check=True)
+        flags = shlex.split(os.environ.get("LDFLAGS", ""))
+        subprocess.run([*sources.compiler(), *map(str, objects), *flags, "-o", str(target)], check=True)
 
     def copy_extensions_to_source(self):
         """For a build in place. The copy is moved into place: a board that is running keeps its file."""

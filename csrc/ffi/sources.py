@@ -58,10 +58,11 @@ def headers(modules: tuple[str, ...]) -> list[Path]:
 
 
 def flags(path: Path, generated: Path) -> list[str]:
-    """Compiler flags for one of our C files; `generated` is the folder of headers that the build writes."""
+    """Compiler flags for one of our C files, $CFLAGS last; `generated` is the folder of headers that the build writes."""
     level = OPTIMISATION.get(path.parts[1], "-O2")
     include = ["-Icsrc", f"-I{generated}"]
-    return [*SEMANTICS, level, "-g", "-fPIC", "-fvisibility=hidden", *WARNINGS, *ERRORS, *include]
+    ours = [*SEMANTICS, level, "-g", "-fPIC", "-fvisibility=hidden", *WARNINGS, *ERRORS, *include]
+    return [*ours, *shlex.split(os.environ.get("CFLAGS", ""))]
 
 
 def firmware_hash() -> bytes:
