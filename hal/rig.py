@@ -22,7 +22,19 @@ ORBITS = HERE / "orbits"
 LINKS = ("mock", "process", "serial")
 POWER_BOARD = "power"
 BOARD_FAULTS = ("off",)
-PLANT_FAULTS = ("string_open", "loop_lost", "latch_up", "hang", "cell_short", "sensor_bias")
+PLANT_FAULTS = {
+    "string_open": "string",
+    "string_shadow": "string",
+    "string_factor": "string",
+    "loop_lost": "loop",
+    "latch_up": "node",
+    "hang": "node",
+    "cell_short": "",
+    "overdraw": "node",
+    "capacity": "",
+    "sensor_bias": "sensor",
+}
+"""Kind -> what its index counts; values are explained in csrc/plant/plant.cdef.h."""
 
 Seconds = Annotated[float, Range(0, 1e9, "s")]
 
@@ -64,24 +76,30 @@ class BoardSpec:
 class Fault:
     """From `at_s` on, for `for_s` seconds (0: for good): a board that is off, or something broken in the plant.
 
-    kind "off" needs `board`; the plant's kinds take `index` (string, node, loop, cell or sensor) and `value`.
+    kind "off" needs `board`; the plant's kinds (`PLANT_FAULTS`) take `index` and `value`.
     """
 
     kind: str
     at_s: Seconds
     for_s: Seconds = 0.0
     board: str | None = None
-    index: Annotated[int, Range(0, 1023)] = 0
-    value: Annotated[float, Range(-1e6, 1e6)] = 0.0
+    index: Annotated[int, Range(0, 16_383)] = 0
+    value: Annotated[float, Range(-1e6, 1e6)] = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One telecommand of the timeline: its name in the space-link ICD and its arguments."""
+    """One telecommand of the timeline: its name in the space-link ICD and its arguments (enums by name or number).
+
+    In a file, `repeat` stands for so many entries, `every_s` apart, whose `count_up` arguments rise by one each time.
+    """
 
     at_s: Seconds
     command: str
     args: dict[str, Any] = field(default_factory=dict)
+    repeat: Annotated[int, Range(1, 10_000)] = 1
+    every_s: Seconds = 0.0
+    count_up: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +178,7 @@ def load_rig(name_or_path: str) -> Rig:
     satellite = load_satellite(raw.satellite, beside=path.parent)
     boards = _boards(raw.boards, satellite.node.count, file)
     _check_faults(raw.fault, boards, satellite, file)
-    timeline = tuple(sorted(raw.timeline, key=lambda e: e.at_s))
+    timeline = [entry for i, e in enumerate(raw.timeline) for entry in _expand(e, f"{file}: timeline[{i}]")]
     return Rig(
         name=raw.name,
         path=path.resolve(),
@@ -170,7 +188,7 @@ def load_rig(name_or_path: str) -> Rig:
         seed=raw.seed,
         tick_s=raw.tick_s,
         flight_absent_s=raw.flight_absent_s,
-        timeline=timeline,
+        timeline=tuple(sorted(timeline, key=lambda e: e.at_s)),
         faults=tuple(sorted(raw.fault, key=lambda f: f.at_s)),
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
     )
@@ -179,6 +197,22 @@ def load_rig(name_or_path: str) -> Rig:
 def _check_tick(tick_s: float, where: str) -> None:
     if not 0.01 <= tick_s <= 10 or abs(tick_s * 1000 - round(tick_s * 1000)) > 1e-9:
         raise RigError(f"{where}: {tick_s:g} is out of range, expected 0.01 to 10 s in whole milliseconds")
+
+
+def _expand(entry: Entry, where: str) -> list[Entry]:
+    """The entries that one with `repeat` stands for."""
+    for name in entry.count_up:
+        value = entry.args.get(name)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise RigError(f"{where}.count_up: '{name}' is not an integer argument of {entry.command}")
+    return [
+        Entry(
+            at_s=entry.at_s + i * entry.every_s,
+            command=entry.command,
+            args={k: v + i if k in entry.count_up else v for k, v in entry.args.items()},
+        )
+        for i in range(entry.repeat)
+    ]
 
 
 def _orbit(orbit: Orbit, rig: Path) -> Orbit:
@@ -248,6 +282,10 @@ def _check_faults(faults: tuple[Fault, ...], boards: tuple[BoardSpec, ...], sate
         elif fault.kind in PLANT_FAULTS:
             if fault.board is not None:
                 raise RigError(f"{where}.board: a fault of the plant has an index, expected no board")
+            counts = {"string": satellite.array.strings, "loop": satellite.thermal.loops, "node": satellite.node.count}
+            limit = counts.get(PLANT_FAULTS[fault.kind])
+            if limit is not None and fault.index >= limit:
+                raise RigError(f"{where}.index: {fault.index} is out of range, expected 0 to {limit - 1}")
         else:
-            known = ", ".join(BOARD_FAULTS + PLANT_FAULTS)
+            known = ", ".join((*BOARD_FAULTS, *PLANT_FAULTS))
             raise RigError(f"{where}.kind: '{fault.kind}' cannot be injected, expected one of {known}")
