@@ -58,7 +58,7 @@ def headers(modules: tuple[str, ...]) -> list[Path]:
 
 
 def flags(path: Path, generated: Path) -> list[str]:
-    """Compiler flags for one of our C files, $CFLAGS last; `generated` is the folder of headers that the build writes."""
+    """Compiler flags for one of our C files, $CFLAGS last; `generated` holds headers that the build wrote."""
     level = OPTIMISATION.get(path.parts[1], "-O2")
     include = ["-Icsrc", f"-I{generated}"]
     ours = [*SEMANTICS, level, "-g", "-fPIC", "-fvisibility=hidden", *WARNINGS, *ERRORS, *include]
