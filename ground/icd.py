@@ -17,8 +17,8 @@ import numpy as np
 
 ICD_NAME = "space-link"
 ICD_VERSION = 1
-ICD_HASH = 0x903904E255A9695F
-ICD_SHA256 = "903904e255a9695f873d97d691ae8984992a82a87188db6c50bf651f7e58650b"
+ICD_HASH = 0x4DDA8E6C35274D8E
+ICD_SHA256 = "4dda8e6c35274d8ef0146cf99b5c9ba3887b6716da062b45d6865da4d0d3fc46"
 MAX_PAYLOAD = 1024
 
 
@@ -218,6 +218,7 @@ class Event(IntEnum):
     POWER_SOC_ANCHORED = 41
     POWER_SWEEP = 42
     BOARD_NVM_REPAIRED = 64
+    BOARD_TICK_REFUSED = 65
     FLIGHT_STARTED = 4096
     MODE_CHANGED = 4097
     BOARD_IDENTIFIED = 4098
@@ -623,6 +624,7 @@ EVENTS: dict[str, EventInfo] = {
     'power_soc_anchored': EventInfo('power_soc_anchored', 41, Severity.INFO, ('soc_before_cpct', 'soc_after_cpct')),
     'power_sweep': EventInfo('power_sweep', 42, Severity.INFO, ('vmp_before_mv', 'vmp_after_mv')),
     'board_nvm_repaired': EventInfo('board_nvm_repaired', 64, Severity.MEDIUM, ('block', 'copy')),
+    'board_tick_refused': EventInfo('board_tick_refused', 65, Severity.MEDIUM, ('expected_ms', 'got_ms')),
     'flight_started': EventInfo('flight_started', 4096, Severity.INFO, ('boot_count', 'session')),
     'mode_changed': EventInfo('mode_changed', 4097, Severity.INFO, ('mode', 'mode_reason')),
     'board_identified': EventInfo('board_identified', 4098, Severity.INFO, ('boot_count', 'reset_cause')),

@@ -17,8 +17,8 @@ import numpy as np
 
 ICD_NAME = "board-bus"
 ICD_VERSION = 1
-ICD_HASH = 0x70465484A939DA31
-ICD_SHA256 = "70465484a939da31e84651004c0b209243446e50d4c010c5d49e7b7e268560cd"
+ICD_HASH = 0xAB92ED058AD6C6CA
+ICD_SHA256 = "ab92ed058ad6c6ca8342a76353bffca0ac58f955ab0cd15be5a131c9a73259ff"
 MAX_PAYLOAD = 192
 HEADER_BYTES = 15
 
@@ -198,6 +198,7 @@ class BoardEvent(IntEnum):
     POWER_SOC_ANCHORED = 41
     POWER_SWEEP = 42
     BOARD_NVM_REPAIRED = 64
+    BOARD_TICK_REFUSED = 65
 
 
 ENUMS: dict[str, type[IntEnum] | type[IntFlag]] = {
@@ -651,6 +652,7 @@ EVENTS: dict[str, EventInfo] = {
     'power_soc_anchored': EventInfo('power_soc_anchored', 41, Severity.INFO, ('soc_before_cpct', 'soc_after_cpct')),
     'power_sweep': EventInfo('power_sweep', 42, Severity.INFO, ('vmp_before_mv', 'vmp_after_mv')),
     'board_nvm_repaired': EventInfo('board_nvm_repaired', 64, Severity.MEDIUM, ('block', 'copy')),
+    'board_tick_refused': EventInfo('board_tick_refused', 65, Severity.MEDIUM, ('expected_ms', 'got_ms')),
 }
 
 

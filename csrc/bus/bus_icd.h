@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* First 8 bytes of the SHA-256 of the canonical ICD. */
-#define BUS_ICD_HASH UINT64_C(0x70465484a939da31)
+#define BUS_ICD_HASH UINT64_C(0xab92ed058ad6c6ca)
 
 #define BUS_VERSION 1
 #define BUS_MAX_PAYLOAD 192
@@ -230,6 +230,7 @@ enum bus_board_event {
     BUS_EVENT_POWER_SOC_ANCHORED = 41,
     BUS_EVENT_POWER_SWEEP = 42,
     BUS_EVENT_BOARD_NVM_REPAIRED = 64,
+    BUS_EVENT_BOARD_TICK_REFUSED = 65,
 };
 
 struct bus_channel_sensor {

@@ -1,0 +1,117 @@
+/* The state of a board, and what its parts share. For whoever owns the memory statically (firmware) and for the
+ * board's own files; everyone else takes board.h. */
+#ifndef BOARD_STATE_H
+#define BOARD_STATE_H
+
+#include "boards/board.h"
+#include "boards/command_log.h"
+#include "boards/compute_node.h"
+#include "boards/link.h"
+#include "boards/nvm.h"
+#include "boards/power_board.h"
+
+#define BOARD_REPORT_US 10000000u /* between two link reports, and two node_health */
+#define BOARD_NODE_TLM_US 200000u
+#define BOARD_PAGES_US 1000000u /* in which every page of channels is reported once */
+#define BOARD_MAX_DT_US 10000000u
+
+/* Blocks of persistent memory (ids are also the argument of board_nvm_repaired). */
+enum board_block {
+    BOARD_BLOCK_BOOT = 1, /* boot count u32, session u32 and sequence u32 of the last commanded reset */
+    BOARD_BLOCK_CONFIG = 2,
+    BOARD_BLOCK_CURVE = 3,
+    BOARD_BLOCK_TIERS = 4,
+    BOARD_BLOCK_SHED_CHANNELS = 5,
+    BOARD_BLOCK_SOC = 6, /* state of charge u16 in 0.01 % */
+    BOARD_BLOCK_JOB = 7,
+    BOARD_BLOCKS = 8,
+};
+
+/* What a repeated TICK is answered with. */
+struct done_cache {
+    uint8_t type, length;
+    uint16_t seq;   /* of the first frame of the answer */
+    uint64_t pages; /* pages of settings that stand before DONE */
+    uint8_t payload[BUS_DONE_POWER_BYTES];
+};
+
+/* Pages of sensors that arrived for the tick at t_us. */
+struct page_set {
+    uint64_t t_us;
+    uint64_t channels;
+    uint8_t strings; /* 1: a page of strings as well */
+};
+
+/* What a node's controller is beside its step. */
+struct node_side {
+    struct compute_node node;
+    struct bus_node_tlm last; /* sent */
+    uint64_t next_tlm_us, next_health_us;
+};
+
+/* What the power board is beside its step. */
+struct power_side {
+    struct page_set pages;
+    uint64_t next_page_us;
+    uint16_t next_page;
+    uint16_t saved_cpct;      /* state of charge in persistent memory */
+    uint32_t channels_crc;    /* of the serialised channels; recomputed when one of them changed */
+    struct power_board power; /* last: its list of channels is the large part */
+};
+
+struct board {
+    struct board_identity id;
+    struct link link;
+    struct bus_receiver receiver;
+    struct command_log commands;
+    struct nvm_block blocks[BOARD_BLOCKS];
+    struct done_cache done;
+    uint32_t boot_count;
+    uint16_t commands_rejected;
+    uint8_t reset_cause, reset_due, reset_pending;
+    uint8_t has_ticked, rearmed; /* rearmed: the next TICK may come at any time */
+    uint64_t t_us;               /* of the last TICK taken */
+    uint64_t next_report_us;
+    union {
+        struct node_side node;
+        struct power_side power;
+    } as; /* last: a node is allocated without the rest of the union */
+};
+
+/* ---- board_nvm.c */
+
+/* Loads a block of board_place's size into payload; a repaired or lost one becomes an event. 0, or -1 without one. */
+int board_load(struct board *b, enum board_block block, uint8_t *payload);
+
+/* Stores a block. 0, or -1 when the memory refused. */
+int board_store(struct board *b, enum board_block block, const uint8_t *payload);
+
+/* ---- board.c */
+
+/* Sends a message to flight, at the board's time. */
+void board_tell(struct board *b, uint8_t type, const uint8_t *payload, size_t n);
+
+/* Sends the events that were raised, and forgets them. */
+void board_tell_events(struct board *b, struct events *events);
+
+/* 1 when a TICK of dt_us at f's time is to be stepped: the board's time is then that of the TICK. 0 when it was
+ * answered from the cache, or refused. */
+int board_accepts_tick(struct board *b, const struct bus_frame *f, uint32_t dt_us);
+
+/* 1 when the TICK just accepted is the first of its clock: schedules start anew. */
+int board_clock_is_new(struct board *b);
+
+/* Sends a link report when one is due. */
+void board_tell_link(struct board *b);
+
+/* ---- node_side.c, power_side.c: boot from persistent memory; a command (an ACK code); any other frame (0 when it is
+ * not one for this kind); settings before a DONE that is sent again (returns how many frames). */
+void node_side_boot(struct board *b);
+uint8_t node_side_command(struct board *b, const struct bus_frame *f);
+int node_side_frame(struct board *b, const struct bus_frame *f);
+void power_side_boot(struct board *b);
+uint8_t power_side_command(struct board *b, const struct bus_frame *f);
+int power_side_frame(struct board *b, const struct bus_frame *f);
+unsigned power_side_pages_again(struct board *b);
+
+#endif

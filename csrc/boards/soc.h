@@ -1,0 +1,53 @@
+/* State of charge by counting coulombs: an integer in mA * us, so that nothing drifts by rounding. It is anchored to
+ * the battery's open-circuit curve after a rest, and at the end of a constant-voltage charge. */
+#ifndef SOC_H
+#define SOC_H
+
+#include <stdint.h>
+
+#define SOC_FULL_CPCT 10000
+#define SOC_CURVE_POINTS 11
+#define SOC_MAX_CAPACITY_MAH 100000000u
+#define SOC_REST_US 300000000u      /* |I| < C/50 for so long: the terminals show the open-circuit voltage */
+#define SOC_REANCHOR_US 3600000000u /* between two anchors in one rest */
+#define SOC_TAPER_US 30000000u      /* constant voltage and I < C/20 for so long: charged */
+#define SOC_UNKNOWN_CPCT 5000       /* said while nothing is known */
+
+enum soc_trust {
+    SOC_UNKNOWN = 0,
+    SOC_ESTIMATED = 1, /* from the terminal voltage under a small current, or from before a reset */
+    SOC_ANCHORED = 2,
+};
+
+struct soc {
+    int64_t charge_ma_us, capacity_ma_us; /* capacity 0: not configured */
+    uint32_t ocv_mv[SOC_CURVE_POINTS];    /* at 0, 10 .. 100 % */
+    uint32_t rest_us, taper_us;
+    uint8_t has_curve, trust;
+    uint8_t rested; /* anchored in this rest */
+    uint8_t full;   /* the charge ended at full_cpct; until 2 % are gone */
+    uint16_t full_cpct;
+};
+
+enum soc_news {
+    SOC_NOTHING = 0,
+    SOC_ANCHORED_NOW = 1,
+};
+
+/* Sets the capacity; keeps the share that is charged. */
+void soc_set_capacity(struct soc *s, uint32_t capacity_mah);
+
+/* Sets the state of charge (0.01 %), within 0..10000. */
+void soc_set(struct soc *s, uint32_t cpct, enum soc_trust trust);
+
+/* 0.01 %, rounded down. */
+uint16_t soc_cpct(const struct soc *s);
+
+/* State of charge (0.01 %) at an open-circuit voltage, linear between the curve's points. */
+uint16_t soc_from_voltage(const uint32_t ocv_mv[static SOC_CURVE_POINTS], uint32_t mv);
+
+/* Counts one step of batt_ma (positive charges). constant_voltage: the charger is at its voltage limit. Returns
+ * any soc_news. */
+enum soc_news soc_step(struct soc *s, uint32_t dt_us, uint32_t bus_mv, int32_t batt_ma, int constant_voltage);
+
+#endif
