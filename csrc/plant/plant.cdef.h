@@ -1,5 +1,6 @@
 /* The plant's interface: what C callers include through plant.h and what Python reads through cffi. One file, so that
- * nothing is written twice; therefore only declarations and plain #defines stand here.
+ * nothing is written twice; therefore only declarations and plain #defines stand here (no include, no guard: C code
+ * reads it through interface.h).
  *
  * Order of a tick: write node_in/power_in, call plant_step, read node_out/power_out/truth. All values are physical
  * doubles; who puts them on a wire quantises them. Numbers of states and commands are those of the board-bus ICD. */
@@ -8,6 +9,7 @@
 #define PLANT_MAX_STRINGS 64
 #define PLANT_MAX_GROUPS 8
 #define PLANT_MAX_LOOPS 2
+#define PLANT_OCV_POINTS 11
 #define PLANT_MAX_DT_US 10000000
 
 enum plant_error {
@@ -30,6 +32,7 @@ struct plant_config_array {
 struct plant_config_battery {
     uint32_t series_cells;
     double capacity_ah, cell_r0_ohm, coulombic_efficiency;
+    double ocv_cell_v[PLANT_OCV_POINTS]; /* at 0, 10, ... 100 % state of charge */
     double soc_initial, temp_initial_c, heat_capacity_j_per_k, heater_w;
     double sink_w_per_k, sink_c; /* conductance of the pack to its own cold plate, and the plate's temperature */
 };
@@ -220,3 +223,26 @@ struct plant_actuators_power *plant_power_in(struct plant *p);
 const struct plant_sensors_node *plant_node_out(const struct plant *p);
 const struct plant_sensors_power *plant_power_out(const struct plant *p);
 const struct plant_truth *plant_truth_of(const struct plant *p);
+
+/* ------------------------------------------------------------------ formulas, for tests and for whoever plans */
+
+/* Visible part of the Sun's disc at r_km, 0 to 1; both vectors from the Earth's centre in one frame. */
+double plant_sun_fraction(const double r_km[3], const double sun_km[3]);
+
+/* View factor to the Earth from one face of a plate whose plane holds the nadir, at distance r_km from the centre. */
+double plant_edge_view_factor(double r_km);
+
+/* I = iph - i0 (exp(vd / a) - 1) - gsh vd, with vd = V + I rs the voltage over the junction. */
+struct plant_diode {
+    double iph_a, i0_a, a_v, rs_ohm, gsh_s;
+};
+
+/* The diode of one string at a temperature, in full light of 1,361 W/m2, fitted to the configuration's points. */
+struct plant_diode plant_string_diode(const struct plant_config_array *c, double temp_k);
+
+/* Current at terminal voltage v, never negative; *vd is where the solution starts and where it ended. */
+double plant_diode_current(const struct plant_diode *d, double v, double *vd);
+
+/* Share of a workload's dynamic power at clock f (0 to 1 of the greatest), and its speed on a share y of that power. */
+double plant_clock_power(int workload, double f);
+double plant_speed(int workload, double y);

@@ -1,15 +1,49 @@
 /* Physics of the satellite: Sun, array, battery, electronics, accelerators, heat. Host only (double, libm).
  *
  * What always holds:
- *  1. plant_step uses no heap, no clock, no libc state and no random source but hashes of (seed, node, time);
+ *  1. plant_step uses no heap, no clock, no libc state and no chance but hashes of (seed, node, time);
  *  2. whatever the actuators, sensors and truth are finite;
- *  3. the bus balances: array used - converter loss = loads + battery terminals, in every sub-step. */
+ *  3. the bus balances in every sub-step: array used - converter loss = loads + battery terminals. */
 #ifndef PLANT_H
 #define PLANT_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "plant/plant.cdef.h"
+#include "plant/array.h"
+#include "plant/battery.h"
+#include "plant/electronics.h"
+#include "plant/node.h"
+#include "plant/interface.h"
+#include "plant/sky.h"
+#include "plant/thermal.h"
+
+enum { PLANT_POWER_SENSORS = PLANT_SENSOR_HOTEL_MA + 1 };
+
+struct plant {
+    struct plant_config c;
+    const struct plant_orbit *orbit;
+    uint64_t t_us, second; /* second: the next one to draw upsets for */
+    struct sky sky;
+    struct array array;
+    struct battery battery;
+    struct electronics el;
+    struct thermal thermal;
+    struct node_model model;
+    struct decay bleed;
+    double bias[PLANT_POWER_SENSORS];
+    uint32_t planned[PLANT_MAX_NODES], n_planned; /* nodes with a transient in this second */
+    struct plant_actuators_node node_in[PLANT_MAX_NODES];
+    struct plant_actuators_power power_in;
+    struct plant_sensors_node node_out[PLANT_MAX_NODES];
+    struct plant_sensors_power power_out;
+    struct plant_truth truth;
+    struct node node[PLANT_MAX_NODES];
+};
+
+/* Sensors and truth of the step of dt_s that ended (0: none was done yet). */
+void plant_report(struct plant *p, double array_v, double array_w, double dt_s);
+/* Cooling group of a node: equal numbers, in turn. */
+uint32_t plant_group_of(const struct plant *p, uint32_t node);
 
 #endif

@@ -1,0 +1,301 @@
+#include <math.h>
+#include <string.h>
+
+#include "plant/array.h"
+#include "plant/common.h"
+
+#define REFERENCE_K (28 + PLANT_ZERO_C)
+#define BLOCKING_V 0.7       /* forward drop of a string's blocking diode */
+#define BYPASS_OVER_VOC 0.25 /* drop of a bypass diode per cell: 0.7 V for each triple-junction cell */
+#define SHADOW_LIGHT 0.15    /* diffuse light on cells in shadow */
+#define SHUNT_VMP_OVER_ISC 500.0
+
+/* ------------------------------------------------------------------ one diode */
+
+static double junction_current(const struct plant_diode *d, double vd, double *slope) {
+    const double e = d->i0_a * exp(fmin(vd / d->a_v, 600));
+    *slope = -e / d->a_v - d->gsh_s;
+    return d->iph_a - (e - d->i0_a) - vd * d->gsh_s;
+}
+
+/* Current at terminal voltage v >= 0, never negative (the blocking diode). The root of vd - rs I(vd) = v lies between
+ * v and v + rs I(v); the function is convex and rising, so Newton from the right end falls onto it. */
+double plant_diode_current(const struct plant_diode *d, double v, double *vd_io) {
+    double slope, i = junction_current(d, v, &slope);
+    if (!(i > 0)) {
+        *vd_io = v;
+        return 0;
+    }
+    const double right = v + d->rs_ohm * i;
+    double vd = clamp(*vd_io, v, right);
+    for (int n = 0; n < 40; n++) {
+        i = junction_current(d, vd, &slope);
+        const double step = (vd - d->rs_ohm * i - v) / (1 - d->rs_ohm * slope);
+        vd = clamp(vd - step, v, right);
+        if (fabs(step) < 1e-10 * d->a_v) {
+            break;
+        }
+    }
+    i = junction_current(d, vd, &slope);
+    *vd_io = vd;
+    return fmax(i, 0);
+}
+
+/* Terminal voltage at current 0 <= i < iph. */
+static double diode_voltage(const struct plant_diode *d, double i) {
+    double vd = d->a_v * log1p((d->iph_a - i) / d->i0_a);
+    for (int n = 0; n < 4; n++) { /* the shunt's share, from the shunt-free solution on the right */
+        double slope;
+        const double f = junction_current(d, vd, &slope) - i;
+        vd -= f / slope;
+    }
+    return vd - i * d->rs_ohm;
+}
+
+/* Power and its first two derivatives by vd at the terminals behind the blocking diode. */
+static double diode_power(const struct plant_diode *d, double vd, double *d1, double *d2) {
+    double s;
+    const double i = junction_current(d, vd, &s), curve = (s + d->gsh_s) / d->a_v;
+    const double v = vd - d->rs_ohm * i - BLOCKING_V, dv = 1 - d->rs_ohm * s;
+    *d1 = s * v + i * dv;
+    *d2 = curve * (v - i * d->rs_ohm) + 2 * s * dv;
+    return i * v;
+}
+
+/* Junction voltage of the greatest power: Newton on the derivative inside a bracket. */
+static double diode_mpp(const struct plant_diode *d, double vd, double *power) {
+    double lo = 0, hi = d->a_v * log1p(d->iph_a / d->i0_a), d1, d2;
+    vd = vd > lo && vd < hi ? vd : 0.9 * hi;
+    for (int n = 0; n < 60; n++) {
+        *power = diode_power(d, vd, &d1, &d2);
+        *(d1 > 0 ? &lo : &hi) = vd;
+        double next = d2 < 0 ? vd - d1 / d2 : lo;
+        if (!(next > lo && next < hi)) {
+            next = 0.5 * (lo + hi);
+        }
+        if (fabs(next - vd) < 1e-7 * d->a_v) {
+            break;
+        }
+        vd = next;
+    }
+    return vd;
+}
+
+/* ------------------------------------------------------------------ fit to the data sheet */
+
+/* With a and Rs free, the curve goes through (0, Isc), (Vmp, Imp), (Voc, 0) and has its maximum at Vmp. The second
+ * condition gives Rs for each a; the first one is then a falling function of a. */
+static double fit_residual(const struct plant_config_array *c, double a, double gsh, double *rs_out) {
+    const double ns = c->series_cells, voc = ns * c->cell_voc_v, vmp = ns * c->cell_vmp_v, isc = c->string_isc_a;
+    const double imp = isc * c->imp_ratio;
+    double rs = 0;
+    for (int n = 0; n < 30; n++) {
+        const double ij = fmax(isc - imp - (vmp + imp * rs) * gsh, 1e-9 * isc);
+        rs = fmax(vmp / imp - 1 / (ij / a + gsh), 0);
+    }
+    const double i0 = (isc - voc * gsh) / expm1(voc / a);
+    *rs_out = rs;
+    return isc - i0 * expm1((vmp + imp * rs) / a) - (vmp + imp * rs) * gsh - imp;
+}
+
+static void fit(struct array *s) {
+    const double ns = s->c.series_cells, k = s->c.imp_ratio;
+    const double vmp = ns * s->c.cell_vmp_v, voc = ns * s->c.cell_voc_v;
+    s->gsh_s = s->c.string_isc_a / (SHUNT_VMP_OVER_ISC * vmp);
+    /* Without the shunt: a = (2 Vmp - Voc) / (ln(1 - k) + k / (1 - k)); the shunt moves it a little. */
+    const double guess = fmax((2 * vmp - voc) / (log(1 - k) + k / (1 - k)), 1e-3 * voc);
+    double lo = guess / 8, hi = guess * 8, rs;
+    const int rising = fit_residual(&s->c, hi, s->gsh_s, &rs) > fit_residual(&s->c, lo, s->gsh_s, &rs);
+    for (int n = 0; n < 80; n++) {
+        const double mid = 0.5 * (lo + hi), f = fit_residual(&s->c, mid, s->gsh_s, &rs);
+        *((f > 0) == rising ? &hi : &lo) = mid;
+    }
+    s->a28_v = 0.5 * (lo + hi);
+    fit_residual(&s->c, s->a28_v, s->gsh_s, &s->rs_ohm);
+}
+
+/* The diode of a string at a temperature and a share of light. Voc moves by its coefficient, a with kT. */
+static struct plant_diode diode_at(const struct array *s, double temp_k) {
+    const double dt = temp_k - REFERENCE_K;
+    struct plant_diode d = {.rs_ohm = s->rs_ohm, .gsh_s = s->gsh_s};
+    d.iph_a = s->c.string_isc_a * fmax(1 + s->c.isc_temp_per_k * dt, 0.05);
+    d.a_v = s->a28_v * temp_k / REFERENCE_K;
+    const double voc = s->c.series_cells * fmax(s->c.cell_voc_v + s->c.voc_temp_v_per_k * dt, 0.1 * s->c.cell_voc_v);
+    d.i0_a = (d.iph_a - voc * d.gsh_s) / expm1(voc / d.a_v);
+    return d;
+}
+
+struct plant_diode plant_string_diode(const struct plant_config_array *c, double temp_k) {
+    struct array a = {.c = *c};
+    fit(&a);
+    return diode_at(&a, temp_k);
+}
+
+/* ------------------------------------------------------------------ strings and the array */
+
+void array_init(struct array *s, const struct plant_config_array *c, double temp_k) {
+    memset(s, 0, sizeof *s);
+    s->c = *c;
+    s->temp_k = temp_k;
+    fit(s);
+    array_regroup(s);
+}
+
+void array_regroup(struct array *s) {
+    s->classes = 0;
+    s->mixed = 0;
+    for (uint32_t i = 0; i < s->c.strings; i++) {
+        const double light = s->open[i] ? 0 : 1 - s->lost_light[i], shadow = s->shadow[i];
+        uint32_t k = 0;
+        while (k < s->classes && (s->of[k].light != light || s->of[k].shadow != shadow)) {
+            k++;
+        }
+        if (k == s->classes) {
+            s->of[s->classes++] = (struct array_class){.light = light, .shadow = shadow};
+        }
+        s->of[k].strings++;
+        s->class_of[i] = (uint8_t)k;
+        s->mixed |= light > 0 && (light < 1 || shadow > 0);
+    }
+    s->mixed_light = -1;
+}
+
+static struct plant_diode class_diode(const struct array *s, const struct array_class *k) {
+    struct plant_diode d = s->diode;
+    d.iph_a *= s->light * k->light;
+    return d;
+}
+
+/* Voltage of a string with a shadowed part at current i: lit cells, less shadowed cells or their bypass diodes. */
+static double shadowed_voltage(const struct plant_diode *d, double shadow, double bypass_v, double i) {
+    struct plant_diode dim = *d;
+    dim.iph_a *= SHADOW_LIGHT;
+    const double lit = i < d->iph_a ? (1 - shadow) * diode_voltage(d, i) : -bypass_v;
+    const double dark = i < dim.iph_a ? fmax(shadow * diode_voltage(&dim, i), -bypass_v) : -bypass_v;
+    return lit + dark;
+}
+
+static double shadowed_current(const struct array *s, const struct plant_diode *d, double shadow, double v) {
+    const double bypass = BYPASS_OVER_VOC * s->c.cell_voc_v * shadow * s->c.series_cells;
+    double lo = 0, hi = d->iph_a;
+    for (int n = 0; n < 50; n++) {
+        const double mid = 0.5 * (lo + hi);
+        *(shadowed_voltage(d, shadow, bypass, mid) > v ? &lo : &hi) = mid;
+    }
+    return lo;
+}
+
+double array_class_current(struct array *s, struct array_class *k, double v) {
+    const struct plant_diode d = class_diode(s, k);
+    if (d.iph_a < 1e-6 * s->c.string_isc_a) {
+        return 0;
+    }
+    const double at_cells = v + BLOCKING_V;
+    return k->shadow > 0 ? shadowed_current(s, &d, k->shadow, at_cells) : plant_diode_current(&d, at_cells, &k->vd);
+}
+
+double array_current(struct array *s, double v) {
+    double total = 0;
+    for (uint32_t k = 0; k < s->classes; k++) {
+        if (s->of[k].light > 0) {
+            total += s->of[k].strings * array_class_current(s, &s->of[k], v);
+        }
+    }
+    return total;
+}
+
+static double open_circuit_v(const struct array *s) {
+    return s->diode.a_v * log1p(s->diode.iph_a * s->light / s->diode.i0_a);
+}
+
+/* The greatest of all maxima of an array of unlike strings: a scan, then golden section around its best point. */
+static void search_mpp(struct array *s) {
+    const double voc = open_circuit_v(s), cut = 0.3819660112501051;
+    enum { POINTS = 64 };
+    int best = 0;
+    double best_w = 0;
+    for (int n = 1; n < POINTS; n++) {
+        const double v = voc * n / POINTS, w = v * array_current(s, v);
+        if (w > best_w) {
+            best_w = w;
+            best = n;
+        }
+    }
+    double lo = voc * fmax(best - 1, 0) / POINTS, hi = voc * (best + 1) / POINTS;
+    double x = lo + cut * (hi - lo), y = hi - cut * (hi - lo), fx = x * array_current(s, x),
+           fy = y * array_current(s, y);
+    for (int n = 0; n < 30; n++) {
+        if (fx > fy) {
+            hi = y, y = x, fy = fx;
+            x = lo + cut * (hi - lo), fx = x * array_current(s, x);
+        } else {
+            lo = x, x = y, fx = fy;
+            y = hi - cut * (hi - lo), fy = y * array_current(s, y);
+        }
+    }
+    s->mpp_v = 0.5 * (lo + hi);
+    s->mpp_w = s->mpp_v * array_current(s, s->mpp_v);
+}
+
+void array_update(struct array *s, double light) {
+    s->light = clamp(light, 0, 10);
+    s->diode = diode_at(s, s->temp_k);
+    if (s->light < 1e-6) {
+        s->mpp_w = s->mpp_v = 0;
+        return;
+    }
+    if (s->mixed) {
+        /* The search is dear; 0.2 % of light or 0.2 K move the maximum by less than that. */
+        if (fabs(s->light - s->mixed_light) > 0.002 * s->light || fabs(s->temp_k - s->mixed_temp_k) > 0.2) {
+            search_mpp(s);
+            s->mixed_light = s->light;
+            s->mixed_temp_k = s->temp_k;
+        }
+        return;
+    }
+    const struct array_class full = {.light = 1};
+    const struct plant_diode d = class_diode(s, &full);
+    double w, d1, d2;
+    s->mpp_vd = diode_mpp(&d, s->mpp_vd, &w);
+    w = diode_power(&d, s->mpp_vd, &d1, &d2);
+    const double i = junction_current(&d, s->mpp_vd, &d1);
+    uint32_t live = 0;
+    for (uint32_t k = 0; k < s->classes; k++) {
+        live += s->of[k].light > 0 ? s->of[k].strings : 0;
+    }
+    s->mpp_w = fmax(w, 0) * live;
+    s->mpp_v = fmax(s->mpp_vd - i * d.rs_ohm - BLOCKING_V, 0);
+}
+
+double array_voltage_for(struct array *s, double w, double from_v) {
+    double lo = fmax(from_v, s->mpp_v), hi = open_circuit_v(s);
+    if (!(hi > lo)) {
+        return lo;
+    }
+    if (!(w > 1e-9 * s->mpp_w)) {
+        return fmax(hi - BLOCKING_V, lo);
+    }
+    /* Illinois' variant of the false position: w(v) falls and is concave, the plain one would creep. */
+    double flo = lo * array_current(s, lo) - w, fhi = -w;
+    for (int n = 0; n < 40 && flo > 0 && hi - lo > 1e-7 * hi; n++) {
+        const double v = (lo * fhi - hi * flo) / (fhi - flo), f = v * array_current(s, v) - w;
+        if (fabs(f) < 1e-8 * s->mpp_w) {
+            return v;
+        }
+        if (f > 0) {
+            lo = v, flo = f, fhi *= 0.5;
+        } else {
+            hi = v, fhi = f, flo *= 0.5;
+        }
+    }
+    return 0.5 * (lo + hi);
+}
+
+void array_heat(struct array *s, double light_w_m2, double ir_w_m2, double albedo_w_m2, double power_w, double dt_s) {
+    const struct plant_config_array *c = &s->c;
+    const double emit = (c->emittance_front + c->emittance_back) * PLANT_SIGMA, t = s->temp_k, t3 = t * t * t;
+    const double in = c->absorptance * (light_w_m2 + 2 * albedo_w_m2) - power_w / c->area_m2 +
+                      (c->emittance_front + c->emittance_back) * ir_w_m2;
+    /* Linearised implicit step: stable for any dt, exact in the limit of small ones. */
+    s->temp_k = clamp(t + dt_s * (in - emit * t3 * t) / (c->mass_capacity_j_per_m2_k + dt_s * 4 * emit * t3), 20, 600);
+}

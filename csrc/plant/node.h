@@ -1,0 +1,64 @@
+/* One accelerator: states, what it draws, how fast it works, how hot it gets, how it fails. */
+#ifndef PLANT_NODE_H
+#define PLANT_NODE_H
+
+#include "plant/common.h"
+#include "plant/interface.h"
+
+/* Numbers of the board-bus ICD. */
+enum { NODE_OFF = 0, NODE_BOOT = 1, NODE_IDLE = 2, NODE_ACTIVE = 3, NODE_HALTED = 4 };
+enum { COMMAND_OFF = 0, COMMAND_BOOT = 1, COMMAND_IDLE = 2, COMMAND_RUN = 3, COMMAND_RESET = 4 };
+enum { WORKLOADS = 4, CURVE_STEPS = 64, NODE_HEARTBEAT_US = 10000 };
+
+/* The same for every node: curves of a workload class over y, the share of its dynamic power. */
+struct node_model {
+    struct plant_config_node c;
+    uint64_t seed;
+    double speed[WORKLOADS][CURVE_STEPS + 1]; /* at y = k / CURVE_STEPS */
+    struct decay settle, plate[2], die, hbm;  /* plate: one per loop */
+};
+
+struct node {
+    uint8_t state, workload, hang;
+    uint8_t locked_class; /* workload that clock_share was computed for */
+    double boot_left_s;
+    double draw_w; /* at the end of the step, without latch-up and transient */
+    double mean_w; /* mean over the step */
+    double latch_up_a, overdraw;
+    double efficiency; /* this chip's power over the typical chip's */
+    double activity[2], activity_phase;
+    uint64_t activity_slot;
+    double clock_mhz, clock_share; /* lock, and the share of dynamic power that it allows */
+    uint64_t transient_us;         /* begin of the last one planned */
+    uint64_t awake_us;             /* time in idle or active: the heartbeat */
+    uint64_t boots;
+    double work_mu, step_work; /* since boot in thousandths; of the last step in units */
+    uint16_t ecc_corrected, ecc_uncorrected;
+    double plate_k, die_k, hbm_k;
+    double bias[5];
+};
+
+void node_model_init(struct node_model *m, const struct plant_config_node *c, uint64_t seed);
+void node_init(struct node *n, const struct node_model *m, uint32_t index, double temp_k);
+
+/* Once a second of flight time: upsets and ECC errors of that second, and whether a transient begins in it.
+ * rate: how much more often than outside the SAA. */
+void node_second(struct node *n, const struct node_model *m, uint32_t index, uint64_t second, double rate);
+
+/* One step: follows the command, settles the draw, works. powered: its input voltage is there. Sets mean_w. */
+void node_step(struct node *n, const struct node_model *m, uint32_t index, const struct plant_actuators_node *in,
+               int powered, uint64_t t_us, uint32_t dt_us);
+/* Its input voltage is gone: everything volatile is lost. */
+void node_power_lost(struct node *n);
+
+/* Factor on the draw at time t_us inside a transient: up, then as much down; 1 outside. */
+double node_transient(const struct node *n, const struct node_model *m, uint64_t t_us);
+uint64_t node_transient_end_us(const struct node *n, const struct node_model *m);
+
+/* One step of plate, die and HBM with power_w; returns the heat that went into the coolant. loop selects the cached
+ * factors that node_flow has set. */
+void node_flow(struct node_model *m, uint32_t loop, double lost_flow, double dt_s);
+double node_heat(struct node *n, const struct node_model *m, uint32_t loop, double coolant_k, double power_w,
+                 double dt_s);
+
+#endif
