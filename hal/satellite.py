@@ -7,6 +7,7 @@ hardware.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -57,6 +58,7 @@ class Battery:
     series_cells: Annotated[int, Range(1, 400)]
     capacity_ah: Annotated[float, Range(0.1, 10_000, "Ah")]
     cell_r0_ohm: Annotated[float, Range(1e-6, 1, "ohm")]
+    ocv_cell_v: Annotated[tuple[Annotated[float, Range(2, 5, "V")], ...], Length(11, 11)]
     coulombic_efficiency: Annotated[float, Range(0.5, 1)]
     discharge_w_allowed: Annotated[float, Range(0, 1_000_000, "W")]
     charge_c_rate: Annotated[float, Range(0.01, 2, "1/h")]
@@ -198,6 +200,11 @@ def _check(s: Satellite, file: str) -> None:
     """Relations between values; each failure is a `RigError`."""
     rules = (
         (s.array.cell_vmp_v < s.array.cell_voc_v, "array.cell_vmp_v", "below array.cell_voc_v"),
+        (
+            all(a < b for a, b in itertools.pairwise(s.battery.ocv_cell_v)),
+            "battery.ocv_cell_v",
+            "a rising open-circuit voltage at 0, 10, ... 100 %",
+        ),
         (s.battery.heater_on_c < s.battery.heater_off_c, "battery.heater_on_c", "below battery.heater_off_c"),
         (s.battery.soc_floor < s.battery.soc_limit, "battery.soc_floor", "below battery.soc_limit"),
         (s.bus.uvlo_v <= s.bus.undervoltage_v, "bus.uvlo_v", "not above bus.undervoltage_v"),

@@ -8,14 +8,13 @@
 #define BLOCKING_V 0.7       /* forward drop of a string's blocking diode */
 #define BYPASS_OVER_VOC 0.25 /* drop of a bypass diode per cell: 0.7 V for each triple-junction cell */
 #define SHADOW_LIGHT 0.15    /* diffuse light on cells in shadow */
-#define SHUNT_VMP_OVER_ISC 500.0
 
 /* ------------------------------------------------------------------ one diode */
 
 static double junction_current(const struct plant_diode *d, double vd, double *slope) {
     const double e = d->i0_a * exp(fmin(vd / d->a_v, 600));
-    *slope = -e / d->a_v - d->gsh_s;
-    return d->iph_a - (e - d->i0_a) - vd * d->gsh_s;
+    *slope = -e / d->a_v;
+    return d->iph_a - (e - d->i0_a);
 }
 
 /* Current at terminal voltage v >= 0, never negative (the blocking diode). The root of vd - rs I(vd) = v lies between
@@ -43,19 +42,13 @@ double plant_diode_current(const struct plant_diode *d, double v, double *vd_io)
 
 /* Terminal voltage at current 0 <= i < iph. */
 static double diode_voltage(const struct plant_diode *d, double i) {
-    double vd = d->a_v * log1p((d->iph_a - i) / d->i0_a);
-    for (int n = 0; n < 4; n++) { /* the shunt's share, from the shunt-free solution on the right */
-        double slope;
-        const double f = junction_current(d, vd, &slope) - i;
-        vd -= f / slope;
-    }
-    return vd - i * d->rs_ohm;
+    return d->a_v * log1p((d->iph_a - i) / d->i0_a) - i * d->rs_ohm;
 }
 
 /* Power and its first two derivatives by vd at the terminals behind the blocking diode. */
 static double diode_power(const struct plant_diode *d, double vd, double *d1, double *d2) {
     double s;
-    const double i = junction_current(d, vd, &s), curve = (s + d->gsh_s) / d->a_v;
+    const double i = junction_current(d, vd, &s), curve = s / d->a_v;
     const double v = vd - d->rs_ohm * i - BLOCKING_V, dv = 1 - d->rs_ohm * s;
     *d1 = s * v + i * dv;
     *d2 = curve * (v - i * d->rs_ohm) + 2 * s * dv;
@@ -83,45 +76,35 @@ static double diode_mpp(const struct plant_diode *d, double vd, double *power) {
 
 /* ------------------------------------------------------------------ fit to the data sheet */
 
-/* With a and Rs free, the curve goes through (0, Isc), (Vmp, Imp), (Voc, 0) and has its maximum at Vmp. The second
- * condition gives Rs for each a; the first one is then a falling function of a. */
-static double fit_residual(const struct plant_config_array *c, double a, double gsh, double *rs_out) {
-    const double ns = c->series_cells, voc = ns * c->cell_voc_v, vmp = ns * c->cell_vmp_v, isc = c->string_isc_a;
-    const double imp = isc * c->imp_ratio;
-    double rs = 0;
-    for (int n = 0; n < 30; n++) {
-        const double ij = fmax(isc - imp - (vmp + imp * rs) * gsh, 1e-9 * isc);
-        rs = fmax(vmp / imp - 1 / (ij / a + gsh), 0);
-    }
-    const double i0 = (isc - voc * gsh) / expm1(voc / a);
-    *rs_out = rs;
-    return isc - i0 * expm1((vmp + imp * rs) / a) - (vmp + imp * rs) * gsh - imp;
-}
-
+/* Through (0, Isc) and (Voc, 0) with its maximum at (Vmp, Imp) the curve has one a and one Rs, in closed form (the
+ * shunt left out: the published points leave no room for one). Points that ask for a negative Rs get none, and the
+ * curve through (Vmp, Imp). */
 static void fit(struct array *s) {
-    const double ns = s->c.series_cells, k = s->c.imp_ratio;
-    const double vmp = ns * s->c.cell_vmp_v, voc = ns * s->c.cell_voc_v;
-    s->gsh_s = s->c.string_isc_a / (SHUNT_VMP_OVER_ISC * vmp);
-    /* Without the shunt: a = (2 Vmp - Voc) / (ln(1 - k) + k / (1 - k)); the shunt moves it a little. */
-    const double guess = fmax((2 * vmp - voc) / (log(1 - k) + k / (1 - k)), 1e-3 * voc);
-    double lo = guess / 8, hi = guess * 8, rs;
-    const int rising = fit_residual(&s->c, hi, s->gsh_s, &rs) > fit_residual(&s->c, lo, s->gsh_s, &rs);
-    for (int n = 0; n < 80; n++) {
-        const double mid = 0.5 * (lo + hi), f = fit_residual(&s->c, mid, s->gsh_s, &rs);
-        *((f > 0) == rising ? &hi : &lo) = mid;
+    const double ns = s->c.series_cells, voc = ns * s->c.cell_voc_v, vmp = ns * s->c.cell_vmp_v;
+    const double isc = s->c.string_isc_a, k = s->c.imp_ratio, imp = isc * k;
+    s->a28_v = (2 * vmp - voc) / (log1p(-k) + k / (1 - k));
+    s->rs_ohm = vmp / imp - s->a28_v / (isc - imp);
+    if (s->a28_v > 1e-3 * voc && s->rs_ohm >= 0) {
+        return;
     }
-    s->a28_v = 0.5 * (lo + hi);
-    fit_residual(&s->c, s->a28_v, s->gsh_s, &s->rs_ohm);
+    s->rs_ohm = 0;
+    double lo = 1e-3 * voc, hi = 10 * voc;
+    for (int n = 0; n < 60; n++) {
+        const double mid = 0.5 * (lo + hi),
+                     i = isc * (1 - exp((vmp - voc) / mid) * expm1(-vmp / mid) / expm1(-voc / mid));
+        *(i > imp ? &lo : &hi) = mid;
+    }
+    s->a28_v = lo;
 }
 
 /* The diode of a string at a temperature and a share of light. Voc moves by its coefficient, a with kT. */
 static struct plant_diode diode_at(const struct array *s, double temp_k) {
     const double dt = temp_k - REFERENCE_K;
-    struct plant_diode d = {.rs_ohm = s->rs_ohm, .gsh_s = s->gsh_s};
+    struct plant_diode d = {.rs_ohm = s->rs_ohm};
     d.iph_a = s->c.string_isc_a * fmax(1 + s->c.isc_temp_per_k * dt, 0.05);
     d.a_v = s->a28_v * temp_k / REFERENCE_K;
     const double voc = s->c.series_cells * fmax(s->c.cell_voc_v + s->c.voc_temp_v_per_k * dt, 0.1 * s->c.cell_voc_v);
-    d.i0_a = (d.iph_a - voc * d.gsh_s) / expm1(voc / d.a_v);
+    d.i0_a = d.iph_a / expm1(voc / d.a_v);
     return d;
 }
 

@@ -1,4 +1,4 @@
-/* The solar array: parallel strings of cells in series, each a single diode with series and shunt resistance behind a
+/* The solar array: parallel strings of cells in series, each a single diode with series resistance behind a
  * blocking diode. Strings in the same state are one class and solved once. Formulas: docs/physics.md. */
 #ifndef PLANT_ARRAY_H
 #define PLANT_ARRAY_H
@@ -14,7 +14,7 @@ struct array_class {
 
 struct array {
     struct plant_config_array c;
-    double a28_v, rs_ohm, gsh_s; /* of a whole string, fitted to the data sheet's points */
+    double a28_v, rs_ohm; /* of a whole string, fitted to the data sheet's points */
     double temp_k;
     struct plant_diode diode; /* at the temperature, in full light */
     double light;             /* flux on the cells over 1,361 W/m2 */

@@ -34,13 +34,23 @@ void battery_refresh(struct battery *b) {
     if (fabs(b->temp_k - b->at_temp_k) < 0.01 && cells == b->cells) {
         return;
     }
+    const double before_j = b->capacity_as > 0 ? battery_stored_j(b) + battery_rc_j(b) : 0;
     b->at_temp_k = b->temp_k;
     b->cells = cells;
     b->r0_ohm = cells * b->c.cell_r0_ohm * exp(ACTIVATION_K * (1 / b->temp_k - 1 / R0_REFERENCE_K));
     for (int k = 0; k < BATTERY_RC; k++) {
         b->r_ohm[k] = b->r0_ohm * rc_ratio[k];
     }
-    b->capacity_as = 3600 * b->c.capacity_ah * (1 - b->lost_capacity) * capacity_factor(b->temp_k - PLANT_ZERO_C);
+    const double capacity_as =
+        3600 * b->c.capacity_ah * (1 - b->lost_capacity) * capacity_factor(b->temp_k - PLANT_ZERO_C);
+    if (b->capacity_as > 0 && b->lost_capacity == b->at_lost_capacity) {
+        b->soc *= b->capacity_as / capacity_as; /* heat moves the capacity, not the charge in it */
+    }
+    b->at_lost_capacity = b->lost_capacity;
+    b->capacity_as = capacity_as;
+    if (before_j > 0) {
+        b->loss_j += before_j - battery_stored_j(b) - battery_rc_j(b); /* what that takes or gives: no heat of ours */
+    }
 }
 
 double battery_ocv_v(const struct battery *b) {

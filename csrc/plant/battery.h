@@ -13,7 +13,7 @@ struct battery {
     double temp_k;
     double shorted_cells, lost_capacity; /* faults */
     /* from the temperature and the faults */
-    double cells, at_temp_k, r0_ohm, r_ohm[BATTERY_RC], capacity_as;
+    double cells, at_temp_k, at_lost_capacity, r0_ohm, r_ohm[BATTERY_RC], capacity_as;
     struct decay slow[BATTERY_RC], fast[BATTERY_RC]; /* of the last two lengths of a step */
     double loss_j, step_loss_j;                      /* since the start; since battery_heat */
 };

@@ -232,9 +232,9 @@ double plant_sun_fraction(const double r_km[3], const double sun_km[3]);
 /* View factor to the Earth from one face of a plate whose plane holds the nadir, at distance r_km from the centre. */
 double plant_edge_view_factor(double r_km);
 
-/* I = iph - i0 (exp(vd / a) - 1) - gsh vd, with vd = V + I rs the voltage over the junction. */
+/* I = iph - i0 (exp(vd / a) - 1), with vd = V + I rs the voltage over the junction. */
 struct plant_diode {
-    double iph_a, i0_a, a_v, rs_ohm, gsh_s;
+    double iph_a, i0_a, a_v, rs_ohm;
 };
 
 /* The diode of one string at a temperature, in full light of 1,361 W/m2, fitted to the configuration's points. */
