@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sgp4 import omm
-from sgp4.api import SGP4_ERRORS, WGS72, Satrec
+from sgp4 import omm  # type: ignore[import-untyped]
+from sgp4.api import SGP4_ERRORS, WGS72, Satrec  # type: ignore[import-untyped]
 
 from hal.errors import RigError
 from hal.rig import Orbit
@@ -110,13 +110,16 @@ def _tle(text: str, path: Path) -> Satrec:
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
     pair = lines[1:] if len(lines) == 3 else lines
     if len(pair) != 2:
-        raise RigError(f"orbit {path}: {len(lines)} lines, expected a two-line element set (a name line may stand first)")
+        raise RigError(
+            f"orbit {path}: {len(lines)} lines, expected a two-line element set, a name line may stand first"
+        )
     for number, line in enumerate(pair, 1):
+        where = f"orbit {path}: line {number} of the elements"
         if len(line) != 69 or not line.startswith(f"{number} "):
-            raise RigError(f"orbit {path}: line {number} of the elements: expected 69 characters that begin '{number} '")
+            raise RigError(f"{where}: expected 69 characters that begin '{number} '")
         digit = sum(int(c) if c.isdigit() else c == "-" for c in line[:68]) % 10
         if line[68] != str(digit):
-            raise RigError(f"orbit {path}: line {number} of the elements: checksum is {line[68]}, expected {digit}")
+            raise RigError(f"{where}: checksum is {line[68]}, expected {digit}")
     try:
         return Satrec.twoline2rv(*pair)
     except ValueError as error:

@@ -83,7 +83,7 @@ class Plant:
     def _table(self, from_s: float, until_s: float) -> None:
         first = math.floor(from_s / orbits.STEP_S) - 1
         last = math.ceil(until_s / orbits.STEP_S) + 1
-        table = self.elements.rows(np.arange(first, last + 1) * orbits.STEP_S)
+        table = self.elements.rows(np.arange(first, last + 1, dtype=np.float64) * orbits.STEP_S)
         self._rows = ffi.from_buffer("struct plant_orbit_row[]", table)
         self._orbit.t0_s = first * orbits.STEP_S
         self._orbit.step_s = orbits.STEP_S
