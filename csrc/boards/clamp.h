@@ -1,6 +1,6 @@
 /* Saturating integer helpers. */
-#ifndef DAWNLINE_BOARDS_CLAMP_H
-#define DAWNLINE_BOARDS_CLAMP_H
+#ifndef CLAMP_H
+#define CLAMP_H
 
 #include <stdint.h>
 

@@ -1,0 +1,172 @@
+/* What the parts of control share. Nothing outside csrc/control includes it. */
+#ifndef CONTROL_INTERNAL_H
+#define CONTROL_INTERNAL_H
+
+#include "bus/receiver.h"
+#include "control/control.h"
+
+#define CTL_EVENTS 256
+#define CTL_TRIES 10
+#define CTL_RESEND_US 500000u
+#define CTL_SECOND_US 1000000u
+#define CTL_TTL_MAX_US 10000000u /* no lease of any session lives longer: the parameter's maximum */
+#define CTL_MASK_PAGE 160        /* channels of one channels_set */
+#define CTL_MASK_PAGES ((CTL_NODES_MAX + CTL_MASK_PAGE - 1) / CTL_MASK_PAGE)
+#define CTL_CHANNEL_PAGE 24
+
+/* The command that waits for its ACK; one at a time for each board. type 0: none. */
+struct ctl_command {
+    uint64_t sent_us;
+    uint32_t seq;
+    uint8_t type, length, tries;
+    uint8_t payload[BUS_MAX_PAYLOAD];
+};
+
+struct ctl_link {
+    uint64_t tlm_us;   /* board time of the newest telemetry; while none came: when it was identified */
+    uint64_t hello_us; /* when to ask for a HELLO, unless it is flown */
+    uint64_t retry_us; /* no configuration before */
+    uint32_t command_seq;
+    uint32_t boot_count;
+    uint32_t tx_frames;
+    uint64_t tx_bytes;
+    uint32_t rx_frames;
+    uint16_t tx_seq, rx_seq;
+    uint8_t rx_seq_known;
+    uint8_t status; /* SPACE_BOARD_STATUS_* */
+    uint8_t refusal;
+    uint8_t config_step;
+    uint8_t reset_wanted;
+    uint8_t identified; /* hardware_id is known */
+    uint8_t hardware_id[12];
+    struct ctl_command command;
+    struct bus_receiver receiver;
+};
+
+struct ctl_settings { /* the parameters in the loop's units */
+    uint32_t lease_ttl_us, lease_renew_us, lost_after_us, hold_us;
+    int32_t margin_permille, charge_permille;
+    int32_t soc_target_cpct, soc_reserve_cpct, soc_safe_cpct;
+    int32_t die_limit_cdeg, hbm_limit_cdeg, coolant_limit_cdeg;
+    uint16_t boot_parallel;
+};
+
+struct ctl_power {
+    struct bus_power_tlm tlm;
+    uint64_t tlm_us; /* 0: none yet */
+    uint64_t refresh_us;
+    uint64_t pages_seen;               /* bit k: channels 24 k .. are known */
+    uint8_t acked_mask[CTL_NODES_MAX]; /* the mask that it has confirmed, a byte a channel */
+    uint8_t refresh_page;
+    uint8_t uvlo;
+};
+
+struct ctl_supply { /* all mW at the bus */
+    int64_t array;  /* held over a sweep */
+    int64_t string;
+    int64_t guaranteed; /* now */
+    int64_t grantable;  /* what new caps may count on: falls at once, rises slowly */
+    int64_t available;  /* what the array could give */
+    int64_t budget;     /* what nodes shall draw */
+    int64_t lease_sum;
+    int64_t load;      /* of nodes: measured, booting ones at their boot power */
+    uint64_t array_us; /* when array was measured */
+    uint64_t entry_us, exit_us;
+    uint8_t sunlit, low, hungry;
+};
+
+struct ctl {
+    struct ctl_config config;
+    struct ctl_settings set;
+    struct ctl_power power;
+    struct ctl_supply supply;
+    uint64_t t_us, start_us, steady_us;
+    uint32_t session;
+    uint8_t started, mode, mode_reason, commanded_safe, derated, low_told;
+    int attention, attention_kept; /* of this step; of those since Python looked */
+    uint16_t booting, waiting;
+    uint16_t grant_from; /* node that is first in turn to be raised */
+    uint32_t retransmissions, command_timeouts, sequence_gaps, stale_frames, bad_payloads, unknown_frames;
+    uint32_t events_dropped, batch_dropped;
+    uint16_t event_head, event_count;
+    struct ctl_event events[CTL_EVENTS];
+    struct ctl_link *links; /* nodes + 1 */
+    struct ctl_node *nodes;
+    struct bus_batch *tx; /* of this step */
+};
+
+static inline uint64_t ctl_age(uint64_t now_us, uint64_t then_us) {
+    return now_us > then_us ? now_us - then_us : 0;
+}
+
+static inline int64_t ctl_clamp(int64_t x, int64_t low, int64_t high) {
+    return x < low ? low : x > high ? high : x;
+}
+
+static inline int64_t ctl_min(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static inline int64_t ctl_max(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+/* 1 when the last telemetry of board b is fresh enough to act on. */
+static inline int ctl_ready(const struct ctl *c, uint16_t board) {
+    return c->links[board].status == SPACE_BOARD_STATUS_READY;
+}
+
+/* control.c */
+void ctl_event(struct ctl *c, uint16_t code, uint16_t source, int32_t arg0, int32_t arg1);
+
+/* link.c: frames and commands of one board. */
+void ctl_link_init(struct ctl_link *l);
+void ctl_link_receive(struct ctl *c, uint16_t board, const uint8_t *bytes, size_t n);
+void ctl_link_send(struct ctl *c, uint16_t board, uint8_t type, const uint8_t *payload, size_t n);
+int ctl_command_free(const struct ctl *c, uint16_t board);
+/* Opens the window for one command; returns the sequence number to put into it. */
+uint32_t ctl_command_begin(struct ctl *c, uint16_t board, uint8_t type);
+/* Sends what was encoded into links[board].command.payload. */
+void ctl_command_send(struct ctl *c, uint16_t board, size_t n);
+void ctl_link_tick(struct ctl *c, uint16_t board);
+void ctl_link_refuse(struct ctl *c, uint16_t board, uint8_t refusal, int32_t got);
+
+/* identify.c */
+void ctl_hello(struct ctl *c, uint16_t board, const struct bus_header *h, const uint8_t *payload);
+void ctl_identify_tick(struct ctl *c, uint16_t board);
+/* A configuration command was acknowledged. */
+void ctl_configured(struct ctl *c, uint16_t board);
+
+/* power.c */
+void ctl_power_frame(struct ctl *c, const struct bus_header *h, const uint8_t *payload);
+void ctl_power_configure(struct ctl *c);
+void ctl_power_acked(struct ctl *c, const struct ctl_command *command, uint8_t code);
+void ctl_power_tick(struct ctl *c);
+
+/* node.c */
+void ctl_node_forget(struct ctl_node *n);
+void ctl_node_frame(struct ctl *c, uint16_t node, const struct bus_header *h, const uint8_t *payload);
+void ctl_node_configure(struct ctl *c, uint16_t node);
+void ctl_node_acked(struct ctl *c, uint16_t node, const struct ctl_command *command, uint8_t code);
+void ctl_nodes_tick(struct ctl *c);
+
+/* supply.c */
+void ctl_supply_tick(struct ctl *c);
+void ctl_mode_tick(struct ctl *c);
+void ctl_mode_change(struct ctl *c, uint8_t mode, uint8_t reason);
+
+/* guard.c: bounds of a node from its own telemetry. */
+void ctl_guard_telemetry(struct ctl *c, uint16_t node);
+void ctl_guard_tick(struct ctl *c);
+
+/* allocate.c */
+void ctl_allocate(struct ctl *c);
+
+/* lease.c */
+void ctl_lease_acked(struct ctl_node *n, uint32_t seq);
+void ctl_lease_foreign(struct ctl *c, struct ctl_node *n);
+/* What the caps of a node may add up to now. */
+uint32_t ctl_lease_in_force(const struct ctl *c, uint16_t node);
+void ctl_lease_tick(struct ctl *c);
+
+#endif

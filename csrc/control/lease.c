@@ -1,0 +1,157 @@
+/* The ledger of leases (design.md, section 7): what may be in force, lower first, then raise. */
+#include "control/internal.h"
+
+#include "bus/frame.h"
+
+#define RESEND_US 400000u /* telemetry that acknowledges comes within 200 ms */
+
+/* Drops what can no longer be in force: overtaken by a lease that was seen in force, or expired. A tick of slack: the
+ * board drops its lease in the step whose telemetry we are about to read. */
+static void prune(const struct ctl *c, struct ctl_node *n, uint32_t seen) {
+    uint8_t kept = 0;
+    for (uint8_t k = 0; k < n->lease_count; k++) {
+        int gone = n->leases[k].seq < seen || n->leases[k].expiry_us + c->config.tick_us < c->t_us;
+        if (!gone)
+            n->leases[kept++] = n->leases[k];
+    }
+    n->lease_count = kept;
+}
+
+void ctl_lease_acked(struct ctl_node *n, uint32_t seq) {
+    uint8_t kept = 0;
+    for (uint8_t k = 0; k < n->lease_count; k++)
+        if (n->leases[k].seq >= seq)
+            n->leases[kept++] = n->leases[k];
+    n->lease_count = kept;
+}
+
+/* Merging keeps the greater cap, the later expiry and the later sequence: never less than what may be in force. */
+static void enter(struct ctl_node *n, struct ctl_lease lease) {
+    if (n->lease_count == CTL_LEASES) {
+        struct ctl_lease *a = &n->leases[0], *b = &n->leases[1];
+        b->cap_mw = a->cap_mw > b->cap_mw ? a->cap_mw : b->cap_mw;
+        b->expiry_us = a->expiry_us > b->expiry_us ? a->expiry_us : b->expiry_us;
+        ctl_lease_acked(n, a->seq + 1);
+    }
+    n->leases[n->lease_count++] = lease;
+}
+
+void ctl_lease_foreign(struct ctl *c, struct ctl_node *n) {
+    int throttled = n->tlm.flags & (BUS_NODE_FLAG_THROTTLE_DIE | BUS_NODE_FLAG_THROTTLE_HBM);
+    uint32_t cap = throttled || n->tlm.cap_mw > c->config.node.max_mw ? c->config.node.max_mw : n->tlm.cap_mw;
+    struct ctl_lease lease = {.expiry_us = c->t_us + CTL_TTL_MAX_US, .seq = 0, .cap_mw = cap};
+    n->lease_count = 0;
+    enter(n, lease);
+}
+
+static uint32_t greatest(const struct ctl_node *n) {
+    uint32_t cap = 0;
+    for (uint8_t k = 0; k < n->lease_count; k++)
+        cap = n->leases[k].cap_mw > cap ? n->leases[k].cap_mw : cap;
+    return cap;
+}
+
+uint32_t ctl_lease_in_force(const struct ctl *c, uint16_t node) {
+    const struct ctl_node *n = &c->nodes[node];
+    int heard = n->tlm_us != 0;
+    int channel_off = ctl_ready(c, 0) && n->channel_known && !n->mask && n->channel == BUS_CHANNEL_STATE_OFF;
+    if (channel_off && n->phase == CTL_PHASE_OFF)
+        return 0;
+    if (!heard && ctl_age(c->t_us, c->start_us) < CTL_TTL_MAX_US)
+        return c->config.node.max_mw; /* an earlier session may have granted that much */
+    int64_t cap = ctl_max(greatest(n), c->config.node.floor_mw);
+    if (n->phase == CTL_PHASE_START || n->tlm.state == BUS_NODE_STATE_BOOT)
+        cap = ctl_max(cap, c->config.boot_mw);
+    if (n->phase == CTL_PHASE_OFF && heard && ctl_ready(c, (uint16_t)(1 + node)) && n->lease_count == 0 &&
+        (n->tlm.state == BUS_NODE_STATE_OFF || n->tlm.state == BUS_NODE_STATE_FAULT))
+        cap = 0;
+    return (uint32_t)ctl_max(cap, heard ? n->tlm.power_mw : 0);
+}
+
+static void send(struct ctl *c, uint16_t node, uint32_t cap_mw) {
+    struct ctl_node *n = &c->nodes[node];
+    const struct bus_lease m = {
+        .session = c->session,
+        .lease_seq = ++n->lease_seq,
+        .cap_mw = cap_mw,
+        .expiry_us = c->t_us + c->set.lease_ttl_us,
+    };
+    uint8_t payload[BUS_MAX_PAYLOAD];
+    ctl_link_send(c, (uint16_t)(1 + node), BUS_MSG_LEASE, payload, bus_lease_encode(&m, payload));
+    enter(n, (struct ctl_lease){.expiry_us = m.expiry_us, .seq = m.lease_seq, .cap_mw = cap_mw});
+    n->lease_mw = cap_mw;
+    n->lease_us = c->t_us;
+}
+
+/* Nodes that hold leases: those that are up, or on their way. */
+static int leased(const struct ctl *c, uint16_t node) {
+    const struct ctl_node *n = &c->nodes[node];
+    return ctl_ready(c, (uint16_t)(1 + node)) && n->tlm_us != 0 &&
+           (n->phase == CTL_PHASE_UP || n->phase == CTL_PHASE_START);
+}
+
+/* The first lease of a node comes at once, one that was not acknowledged in time again; renewals are spread over the
+ * nodes. */
+static int due(const struct ctl *c, uint16_t node) {
+    const struct ctl_node *n = &c->nodes[node];
+    if (n->lease_us == 0 || n->lease_count == 0)
+        return 1;
+    if (n->lease_count > 1 && ctl_age(c->t_us, n->lease_us) >= RESEND_US)
+        return 1;
+    uint64_t period = c->set.lease_renew_us < c->set.lease_ttl_us / 2 ? c->set.lease_renew_us : c->set.lease_ttl_us / 2;
+    uint64_t offset = period * node / c->config.nodes;
+    uint64_t slot = (c->t_us + offset) / period;
+    return slot != (n->lease_us + offset) / period;
+}
+
+static int64_t refresh_sum(struct ctl *c) {
+    int64_t sum = 0;
+    for (uint16_t i = 0; i < c->config.nodes; i++) {
+        struct ctl_node *n = &c->nodes[i];
+        prune(c, n, 0);
+        n->in_force_mw = ctl_lease_in_force(c, i);
+        sum += n->in_force_mw;
+    }
+    return sum;
+}
+
+/* Lowers what is above its target: all of it when the sum must fall, else only by a worthwhile step. */
+static void lower(struct ctl *c, int must) {
+    uint32_t step = must ? 0 : c->config.node.max_mw / 100;
+    for (uint16_t i = 0; i < c->config.nodes; i++) {
+        const struct ctl_node *n = &c->nodes[i];
+        if (leased(c, i) && n->lease_mw > n->target_mw + step)
+            send(c, i, n->target_mw);
+    }
+}
+
+/* Raises and renews, from another node on in every tick, with what the supply leaves beside all that may be in force.
+ */
+static void raise(struct ctl *c, int64_t room) {
+    uint32_t step = c->config.node.max_mw / 100;
+    for (uint16_t k = 0; k < c->config.nodes; k++) {
+        uint16_t i = (uint16_t)((c->grant_from + k) % c->config.nodes);
+        struct ctl_node *n = &c->nodes[i];
+        if (!leased(c, i) || n->lease_us == c->t_us)
+            continue;
+        int64_t more = ctl_max(0, (int64_t)n->target_mw - n->in_force_mw);
+        int64_t given = ctl_min(more, ctl_max(0, room));
+        uint32_t cap = (uint32_t)ctl_min(n->target_mw, n->in_force_mw + given);
+        int renew = due(c, i);
+        if (!renew && cap <= n->lease_mw + step)
+            continue;
+        room -= given;
+        n->in_force_mw = (uint32_t)(n->in_force_mw + given);
+        c->supply.lease_sum += given;
+        send(c, i, cap);
+    }
+    c->grant_from = (uint16_t)((c->grant_from + 1) % c->config.nodes);
+}
+
+void ctl_lease_tick(struct ctl *c) {
+    int64_t sum = refresh_sum(c);
+    int64_t limit = c->supply.grantable * c->set.margin_permille / 1000;
+    c->supply.lease_sum = sum;
+    lower(c, sum > limit);
+    raise(c, limit - sum);
+}

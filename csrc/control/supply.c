@@ -1,0 +1,183 @@
+/* What the satellite can give: the guarantee that leases count on, the energy budget that nodes shall draw, the mode.
+ */
+#include "control/internal.h"
+
+#define FRESH_US 300000u
+#define SWEEP_HOLD_US CTL_SECOND_US           /* the tracker's sweep lets the array power dip for less than that */
+#define RAMP_US (30 * CTL_SECOND_US)          /* before a forecast eclipse entry */
+#define ENTRY_LATE_US (60 * CTL_SECOND_US)    /* a forecast entry that has not come by then is taken as wrong */
+#define ECLIPSE_MAX_US (2160 * CTL_SECOND_US) /* longest of any low orbit */
+#define RESERVE_SLACK_CPCT 200
+#define RISE_S 20 /* from nothing to every node at its maximum */
+
+static int power_fresh(const struct ctl *c) {
+    uint64_t limit_us = 3 * (uint64_t)c->config.tick_us;
+    limit_us = limit_us < FRESH_US ? FRESH_US : limit_us;
+    return ctl_ready(c, 0) && c->power.tlm_us != 0 && ctl_age(c->t_us, c->power.tlm_us) <= limit_us;
+}
+
+static int64_t at_bus(const struct ctl *c, int64_t array_mw) {
+    return array_mw * c->config.converter_permille / 1000;
+}
+
+/* Array power and its largest string; nothing when telemetry is missing: then only the battery is counted on. */
+static void measure_array(struct ctl *c) {
+    struct ctl_supply *s = &c->supply;
+    const struct bus_power_tlm *t = &c->power.tlm;
+    if (!power_fresh(c)) {
+        s->array = s->string = 0;
+        return;
+    }
+    if (t->mode == BUS_CHARGE_MODE_SWEEP && ctl_age(c->t_us, s->array_us) < SWEEP_HOLD_US)
+        return;
+    s->array = at_bus(c, t->array_mw);
+    s->string = at_bus(c, t->largest_string_mw);
+    s->array_us = c->t_us;
+}
+
+static void guarantee(struct ctl *c) {
+    struct ctl_supply *s = &c->supply;
+    int battery = c->power.tlm_us != 0 && c->power.tlm.soc_cpct > c->config.soc_floor_cpct;
+    s->guaranteed = s->array - s->string + (battery ? c->config.discharge_mw : 0) - c->power.tlm.hotel_mw;
+    int64_t rise = (int64_t)c->config.nodes * c->config.node.max_mw / RISE_S * c->config.tick_us / 1000000;
+    if (s->guaranteed < s->grantable)
+        s->grantable = s->guaranteed;
+    else
+        s->grantable += ctl_min(s->guaranteed - s->grantable, rise);
+}
+
+static void watch_sun(struct ctl *c) {
+    struct ctl_supply *s = &c->supply;
+    int64_t hotel = c->power.tlm.hotel_mw;
+    int sunlit = s->sunlit ? s->array >= hotel / 4 : s->array > hotel / 2;
+    if (!power_fresh(c) || sunlit == s->sunlit)
+        return;
+    s->sunlit = (uint8_t)sunlit;
+    ctl_event(c, sunlit ? SPACE_EVENT_ECLIPSE_EXIT : SPACE_EVENT_ECLIPSE_ENTRY, BUS_ADDRESS_FLIGHT,
+              c->power.tlm.soc_cpct, (int32_t)(c->power.tlm.array_mw / 1000));
+}
+
+/* When the tracker does not hold the array at its maximum, more is there than is measured: ask for more in small steps,
+ * for as long as nodes want it and the battery does not have to give it. */
+static void estimate_available(struct ctl *c) {
+    struct ctl_supply *s = &c->supply;
+    const struct bus_power_tlm *t = &c->power.tlm;
+    int64_t nameplate = at_bus(c, c->config.array_mw);
+    if (t->mode == BUS_CHARGE_MODE_SWEEP)
+        return;
+    int curtailed = t->mode == BUS_CHARGE_MODE_CONSTANT_CURRENT || t->mode == BUS_CHARGE_MODE_CONSTANT_VOLTAGE ||
+                    t->mode == BUS_CHARGE_MODE_HELD || t->mode == BUS_CHARGE_MODE_TOO_COLD ||
+                    t->mode == BUS_CHARGE_MODE_TOO_HOT;
+    int64_t battery = (int64_t)t->bus_mv * t->batt_ma / 1000;
+    if (!s->sunlit || !curtailed || battery < -nameplate / 50) {
+        s->available += (s->array - s->available) / (s->array < s->available ? 2 : 8);
+        return;
+    }
+    int64_t step = nameplate * c->config.tick_us / (100 * INT64_C(1000000));
+    s->available = ctl_max(s->available, s->array) + (s->hungry ? step : 0);
+    s->available = ctl_min(s->available, s->array + nameplate / 8);
+}
+
+/* What the battery shall take: its share of the array, fading out around the target. */
+static int64_t charge_wanted(const struct ctl *c) {
+    const struct bus_power_tlm *t = &c->power.tlm;
+    if (t->mode == BUS_CHARGE_MODE_HELD || t->mode == BUS_CHARGE_MODE_TOO_COLD || t->mode == BUS_CHARGE_MODE_TOO_HOT)
+        return 0;
+    int64_t fade = ctl_clamp((c->set.soc_target_cpct + 100 - t->soc_cpct) * INT64_C(5), 0, 1000);
+    int64_t share = ctl_max(0, c->supply.available) * c->set.charge_permille / 1000;
+    int64_t most = (int64_t)t->bus_mv * c->config.power.charge_ma / 1000;
+    return ctl_min(share, most) * fade / 1000;
+}
+
+/* What the battery may give so that it comes out of the eclipse above the reserve. */
+static int64_t discharge_wanted(const struct ctl *c) {
+    const struct ctl_supply *s = &c->supply;
+    int64_t left_us = ECLIPSE_MAX_US;
+    if (s->exit_us > c->t_us && s->exit_us - c->t_us < ECLIPSE_MAX_US)
+        left_us = (int64_t)(s->exit_us - c->t_us) + RAMP_US;
+    int64_t above = c->power.tlm.soc_cpct - c->set.soc_reserve_cpct - RESERVE_SLACK_CPCT;
+    int64_t energy_mws = (int64_t)c->config.power.capacity_mah * c->power.tlm.bus_mv / 1000 * 3600;
+    int64_t power = ctl_max(0, above) * (energy_mws / 10000) / (left_us / 1000000);
+    return ctl_min(power, c->config.discharge_mw);
+}
+
+static int64_t energy_budget(const struct ctl *c) {
+    const struct ctl_supply *s = &c->supply;
+    int64_t hotel = c->power.tlm.hotel_mw;
+    int64_t sun = s->available - hotel - charge_wanted(c);
+    int64_t eclipse = s->array + discharge_wanted(c) - hotel;
+    if (!s->sunlit)
+        return eclipse;
+    if (s->entry_us == 0 || c->t_us + RAMP_US < s->entry_us || c->t_us >= s->entry_us + ENTRY_LATE_US)
+        return sun;
+    if (c->t_us >= s->entry_us) /* penumbra: the array is about to end */
+        return ctl_min(eclipse, s->available + discharge_wanted(c) - hotel);
+    int64_t left = (int64_t)(s->entry_us - c->t_us), dark = discharge_wanted(c) - hotel;
+    return dark + (sun - dark) * left / RAMP_US;
+}
+
+/* Below the reserve compute goes to the floors, until there is a little more than the reserve. */
+static void watch_reserve(struct ctl *c) {
+    struct ctl_supply *s = &c->supply;
+    if (!power_fresh(c))
+        return;
+    int32_t limit = c->set.soc_reserve_cpct + (s->low ? RESERVE_SLACK_CPCT : 0);
+    int low = c->power.tlm.soc_cpct < limit;
+    if (low && !s->low)
+        ctl_event(c, SPACE_EVENT_LOW_BATTERY, BUS_ADDRESS_FLIGHT, c->power.tlm.soc_cpct, (int32_t)c->power.tlm.bus_mv);
+    s->low = (uint8_t)low;
+}
+
+void ctl_supply_tick(struct ctl *c) {
+    measure_array(c);
+    guarantee(c);
+    watch_sun(c);
+    watch_reserve(c);
+    estimate_available(c);
+    int floors_only = c->supply.low || c->mode == SPACE_MODE_SAFE || !power_fresh(c);
+    c->supply.budget = floors_only ? 0 : ctl_max(0, energy_budget(c));
+}
+
+/* ------------------------------------------------------------------ modes */
+void ctl_mode_change(struct ctl *c, uint8_t mode, uint8_t reason) {
+    if (mode == c->mode && reason == c->mode_reason)
+        return;
+    c->mode = mode;
+    c->mode_reason = reason;
+    c->steady_us = c->t_us;
+    c->attention |= CTL_ATTENTION_MODE;
+    ctl_event(c, SPACE_EVENT_MODE_CHANGED, BUS_ADDRESS_FLIGHT, mode, reason);
+}
+
+/* 0, or why NOMINAL is not possible. slack_cpct: how far above the limit the state of charge must be. */
+static uint8_t reason_for_safe(const struct ctl *c, int32_t slack_cpct) {
+    const struct bus_power_tlm *t = &c->power.tlm;
+    if (!ctl_ready(c, 0) || c->power.tlm_us == 0)
+        return SPACE_MODE_REASON_POWER_BOARD_LOST;
+    if (t->soc_cpct < c->set.soc_safe_cpct + slack_cpct)
+        return SPACE_MODE_REASON_LOW_BATTERY;
+    if (t->flags & BUS_POWER_FLAG_UVLO_LATCHED || t->tier >= c->config.tiers.count)
+        return SPACE_MODE_REASON_SHEDDING;
+    return 0;
+}
+
+void ctl_mode_tick(struct ctl *c) {
+    uint8_t reason = reason_for_safe(c, c->mode == SPACE_MODE_SAFE ? RESERVE_SLACK_CPCT : 0);
+    if (c->mode == SPACE_MODE_NOMINAL) {
+        if (reason)
+            ctl_mode_change(c, SPACE_MODE_SAFE, reason);
+        return;
+    }
+    if (reason || c->commanded_safe)
+        c->steady_us = c->t_us;
+    else if (ctl_age(c->t_us, c->steady_us) >= c->set.hold_us)
+        ctl_mode_change(c, SPACE_MODE_NOMINAL, SPACE_MODE_REASON_STEADY);
+}
+
+int ctl_set_mode(struct ctl *c, uint8_t mode) {
+    if (mode == SPACE_MODE_NOMINAL && reason_for_safe(c, RESERVE_SLACK_CPCT))
+        return CTL_ERR_MODE;
+    c->commanded_safe = mode == SPACE_MODE_SAFE;
+    ctl_mode_change(c, mode, SPACE_MODE_REASON_COMMAND);
+    return 0;
+}

@@ -1,0 +1,86 @@
+"""What the satellite's file says, in the units of the board bus: the configuration that flight gives its boards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flight._native import ffi
+from hal.satellite import Satellite
+
+BOOT_MIN_MS = 1000  # of the ICD
+COLD_K = 128  # below the 28 degC of the file
+
+
+def _milli(value: float) -> int:
+    return round(value * 1000)
+
+
+def _centi(value: float) -> int:
+    return round(value * 100)
+
+
+def _node(config: Any, s: Satellite) -> None:
+    n = s.node
+    config.floor_mw = _milli(n.floor_w)
+    config.max_mw = _milli(n.max_w)
+    config.boot_ms = max(BOOT_MIN_MS, _milli(n.boot_s))
+    config.clock_max_mhz = n.clock_max_mhz
+    config.die_limit_cdeg = _centi(n.die_limit_c)
+    config.hbm_limit_cdeg = _centi(n.hbm_limit_c)
+    config.bus_min_mv = _milli(n.input_min_v)
+    config.latch_up_ma = _milli(n.latch_up_a)
+    config.hang_ms = _milli(n.hang_s)
+
+
+def _power(config: Any, s: Satellite) -> None:
+    config.channels = s.node.count
+    config.strings = s.array.strings
+    config.capacity_mah = _milli(s.battery.capacity_ah)
+    config.charge_ma = _milli(s.battery.capacity_ah * s.battery.charge_c_rate)
+    config.charge_mv = _milli(s.battery.charge_cell_v * s.battery.series_cells)
+    config.soc_limit_cpct = round(s.battery.soc_limit * 10_000)
+    config.uvlo_mv = _milli(s.bus.uvlo_v)
+    config.limit_ma = _milli(s.bus.lcl_class_a)
+    config.trip_ms = s.bus.lcl_trip_ms
+    config.retries = s.bus.lcl_retries
+    config.retry_ms = _milli(s.bus.lcl_retry_s)
+    config.stagger_ms = _milli(s.bus.stagger_s)
+    config.silence_ms = _milli(s.bus.silence_s)
+    config.heater_on_cdeg = _centi(s.battery.heater_on_c)
+    config.heater_off_cdeg = _centi(s.battery.heater_off_c)
+    # A string at -100 degC, colder than any eclipse makes it: the sweep must reach its open circuit.
+    cold_v = s.array.voc_v - COLD_K * s.array.voc_temp_v_per_k * s.array.series_cells
+    config.array_voc_mv = _milli(cold_v)
+    config.array_vmp_mv = _milli(s.array.vmp_v)
+
+
+def _shed(config: Any, s: Satellite) -> None:
+    config.tiers.count = len(s.shed)
+    for row, tier in zip(config.tiers.tiers, s.shed, strict=False):
+        row.enter_cpct = round(tier.soc_enter * 10_000)
+        row.leave_cpct = round(tier.soc_leave * 10_000)
+        row.enter_mv = _milli(tier.bus_enter_v)
+    for i in range(s.node.count):
+        config.shed_tier[i] = s.shed_tier_of(i)
+
+
+def configuration(s: Satellite, tick_us: int, session: int, adopt: bool) -> Any:
+    """A `struct ctl_config *`. session: of the bus, above every earlier one; adopt: see csrc/control/control.h."""
+    config = ffi.new("struct ctl_config *")
+    config.nodes = s.node.count
+    config.session = session
+    config.tick_us = tick_us
+    config.adopt = adopt
+    _node(config.node, s)
+    _power(config.power, s)
+    _shed(config, s)
+    config.curve.count = len(s.battery.ocv_cell_v)
+    for i, cell_v in enumerate(s.battery.ocv_cell_v):
+        config.curve.ocv_mv[i] = _milli(cell_v * s.battery.series_cells)
+    config.boot_mw = _milli(s.node.boot_w)
+    config.discharge_mw = _milli(s.battery.discharge_w_allowed)
+    config.converter_permille = round(s.array.converter_efficiency * 1000)
+    a = s.array
+    config.array_mw = _milli(a.strings * a.vmp_v * a.string_isc_a * a.imp_ratio)
+    config.soc_floor_cpct = round(s.battery.soc_floor * 10_000)
+    return config
