@@ -17,7 +17,7 @@ def _builder(name: str) -> FFI:
         for declarations in declared:
             ffi.cdef(declarations.read_text())
         if declared:
-            included += [p for p in sources.headers((module,)) if not p.name.endswith(".cdef.h")]
+            included += sources.public_headers(module)
     text = "".join(f'#include "{path.relative_to("csrc").as_posix()}"\n' for path in included)
     # cffi's own C is not clean under our warnings, so only our include path reaches it.
     ffi.set_source(

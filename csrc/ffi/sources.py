@@ -57,6 +57,13 @@ def headers(modules: tuple[str, ...]) -> list[Path]:
     return [path.relative_to(ROOT) for module in modules for path in sorted((ROOT / "csrc" / module).glob("*.h"))]
 
 
+def public_headers(module: str) -> list[Path]:
+    """The headers of a module's interface: MODULE.h if there is one (the others are its own matter), else all."""
+    found = [path for path in headers((module,)) if not path.name.endswith(".cdef.h")]
+    main = [path for path in found if path.name in (f"{module}.h", f"{module}_icd.h")]
+    return main if any(path.name == f"{module}.h" for path in main) else found
+
+
 def flags(path: Path, generated: Path) -> list[str]:
     """Compiler flags for one of our C files, $CFLAGS last; `generated` holds headers that the build wrote."""
     level = OPTIMISATION.get(path.parts[1], "-O2")

@@ -6,6 +6,7 @@ The flying modules also have no memory of their own and need no symbol of an ope
 import importlib.util
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -126,6 +127,14 @@ def test_flying_modules_need_no_library(objects: Path, module: str):
     }
     needed = {row[-1] for path in c_files(module) for row in nm(object_of(objects, path), "--undefined-only")}
     assert sorted(needed - known - COMPILER_SYMBOLS) == []
+
+
+def test_every_symbol_is_defined_once(tmp_path: Path):
+    """All modules can be linked together."""
+    files = c_files(*(name for name in C_KNOWS if name not in ("firmware", "process")))
+    compile_all(files, tmp_path)
+    symbols = [row[-1] for path in files for row in nm(object_of(tmp_path, path), "--defined-only", "--extern-only")]
+    assert sorted(name for name, times in Counter(symbols).items() if times > 1) == []
 
 
 BAD = {
