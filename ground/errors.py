@@ -13,15 +13,15 @@ class LinkError(GroundError):
     """No satellite at the port, or the link ended."""
 
 
-class CommandRefused(GroundError):  # noqa: N818
+class CommandRefused(GroundError):
     """Ground itself refuses to send: the satellite speaks another ICD, or never said which one."""
 
 
-class WaitTimeout(GroundError):  # noqa: N818
+class WaitTimeout(GroundError):
     """A wait that was not fulfilled within its simulated time."""
 
 
-class CommandFailed(GroundError):  # noqa: N818
+class CommandFailed(GroundError):
     """The satellite rejected the command or failed in it; reason and detail are the satellite's."""
 
     def __init__(self, message: str, reason: str = "none", detail: int = 0) -> None:
