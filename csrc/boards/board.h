@@ -9,8 +9,8 @@
  *  2. a frame that is not taken changes nothing but counters (and, refused TICKs, an event);
  *  3. a command is executed at most once for its (session, sequence), also across a commanded reset;
  *  4. a write to persistent memory that is cut at any byte leaves the block as it was, or as it was to become. */
-#ifndef BOARD_H
-#define BOARD_H
+#ifndef DAWNLINE_BOARDS_BOARD_H
+#define DAWNLINE_BOARDS_BOARD_H
 
 #include <stddef.h>
 #include <stdint.h>

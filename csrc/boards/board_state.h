@@ -1,7 +1,7 @@
 /* The state of a board, and what its parts share. For whoever owns the memory statically (firmware) and for the
  * board's own files; everyone else takes board.h. */
-#ifndef BOARD_STATE_H
-#define BOARD_STATE_H
+#ifndef DAWNLINE_BOARDS_BOARD_STATE_H
+#define DAWNLINE_BOARDS_BOARD_STATE_H
 
 #include "boards/board.h"
 #include "boards/command_log.h"

@@ -54,10 +54,10 @@ struct lease { uint32_t session, sequence, cap_mw; uint16_t clock_mhz; uint8_t i
 int lease_take(struct lease *l, uint64_t t_us, uint32_t oldest_session, const struct bus_lease *m);
 int lease_expire(struct lease *l, uint64_t t_us);
 
-#define THERMAL_BAND_CDEG ...
-#define THERMAL_HYSTERESIS_CDEG ...
-struct thermal { int16_t cdeg; uint8_t bad_steps, throttled, latched, halted; };
-uint32_t thermal_step(struct thermal *h, int16_t cdeg, int16_t limit_cdeg, uint32_t floor_mw, uint32_t max_mw,
+#define THROTTLE_BAND_CDEG ...
+#define THROTTLE_HYSTERESIS_CDEG ...
+struct throttle { int16_t cdeg; uint8_t bad_steps, throttled, latched, halted; };
+uint32_t throttle_step(struct throttle *h, int16_t cdeg, int16_t limit_cdeg, uint32_t floor_mw, uint32_t max_mw,
                       uint32_t demand_mw);
 
 struct over_cap { uint32_t over_us, under_us; uint16_t clamp_mhz; };
@@ -78,7 +78,7 @@ struct ecc { uint16_t last_corrected, last_uncorrected; uint8_t has_base; uint32
 struct compute_node {
     struct bus_node_config config;
     struct lease lease;
-    struct thermal die, hbm;
+    struct throttle die, hbm;
     struct over_cap over_cap;
     struct heartbeat heartbeat;
     struct job job;
@@ -161,11 +161,11 @@ uint8_t strings_live(const struct strings *s);
 #define POWER_BOARD_MAX_CHANNELS ...
 #define CHANNELS_PER_PAGE ...
 #define CHANNELS_STABLE_MS ...
-struct channel { uint16_t mean_ma; uint8_t status, state, trips, tier, flags; uint32_t since_ms; };
+struct lcl { uint16_t mean_ma; uint8_t status, state, trips, tier, flags; uint32_t since_ms; };
 struct channels {
     uint16_t count, on, waiting;
     uint32_t sum_ma;
-    struct channel list[...];
+    struct lcl list[...];
     ...;
 };
 struct channels_rules { uint32_t retry_ms, stagger_ms; uint8_t retries; };

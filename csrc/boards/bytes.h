@@ -1,6 +1,6 @@
 /* Fixed-width little-endian integers into a byte buffer: for state hashes and persistent memory. */
-#ifndef BYTES_H
-#define BYTES_H
+#ifndef DAWNLINE_BOARDS_BYTES_H
+#define DAWNLINE_BOARDS_BYTES_H
 
 #include <stdint.h>
 

@@ -12,25 +12,25 @@ static uint64_t pages_of(unsigned count) {
 }
 
 static void enter(struct channels *c, unsigned i, uint8_t state, uint32_t t_ms) {
-    struct channel *ch = &c->list[i];
+    struct lcl *ch = &c->list[i];
     if (ch->state == state) {
         return;
     }
-    int was_driven = channel_is_driven(ch);
+    int was_driven = lcl_is_driven(ch);
     c->on = (uint16_t)(c->on - (ch->state == BUS_CHANNEL_STATE_ON) + (state == BUS_CHANNEL_STATE_ON));
     c->waiting = (uint16_t)(c->waiting - (ch->state == BUS_CHANNEL_STATE_WAIT) + (state == BUS_CHANNEL_STATE_WAIT));
     ch->state = state;
-    if (!(ch->flags & CHANNEL_COOLING)) {
+    if (!(ch->flags & LCL_COOLING)) {
         ch->since_ms = t_ms;
     }
     c->dirty_reports |= page_bit(i);
-    c->dirty_settings |= was_driven != channel_is_driven(ch) ? page_bit(i) : 0;
+    c->dirty_settings |= was_driven != lcl_is_driven(ch) ? page_bit(i) : 0;
 }
 
 static void adopt(struct channels *c, unsigned i, uint32_t t_ms) {
-    struct channel *ch = &c->list[i];
-    if ((ch->status & BUS_CHANNEL_STATUS_ON) && ch->state == BUS_CHANNEL_STATE_OFF && !(ch->flags & CHANNEL_ORDERED)) {
-        ch->flags |= CHANNEL_WANTED;
+    struct lcl *ch = &c->list[i];
+    if ((ch->status & BUS_CHANNEL_STATUS_ON) && ch->state == BUS_CHANNEL_STATE_OFF && !(ch->flags & LCL_ORDERED)) {
+        ch->flags |= LCL_WANTED;
         enter(c, i, BUS_CHANNEL_STATE_ON, t_ms);
     }
 }
@@ -43,10 +43,10 @@ void channels_configure(struct channels *c, uint16_t count, uint32_t t_ms) {
     c->count = count;
     c->sum_ma = 0;
     for (unsigned i = 0; i < count; ++i) {
-        struct channel *ch = &c->list[i];
+        struct lcl *ch = &c->list[i];
         c->sum_ma += ch->mean_ma;
         if (i >= was) {
-            *ch = (struct channel){.mean_ma = ch->mean_ma, .status = ch->status, .tier = 1};
+            *ch = (struct lcl){.mean_ma = ch->mean_ma, .status = ch->status, .tier = 1};
             adopt(c, i, t_ms);
         }
     }
@@ -56,7 +56,7 @@ void channels_configure(struct channels *c, uint16_t count, uint32_t t_ms) {
 }
 
 static void sense(struct channels *c, unsigned i, const struct bus_channel_sensor *s, int first, uint32_t t_ms) {
-    struct channel *ch = &c->list[i];
+    struct lcl *ch = &c->list[i];
     if (i < c->count) {
         c->sum_ma += (uint32_t)s->mean_ma - ch->mean_ma;
         c->busy = (uint8_t)(c->busy || ch->status != s->status);
@@ -84,9 +84,9 @@ int channels_want(struct channels *c, const struct bus_channels_set *m) {
         return -1;
     }
     for (unsigned k = 0; k < m->count; ++k) {
-        struct channel *ch = &c->list[m->base + k];
+        struct lcl *ch = &c->list[m->base + k];
         int on = m->mask[k / 8] >> (k % 8) & 1;
-        ch->flags = (uint8_t)((on ? ch->flags | CHANNEL_WANTED : ch->flags & ~CHANNEL_WANTED) | CHANNEL_ORDERED);
+        ch->flags = (uint8_t)((on ? ch->flags | LCL_WANTED : ch->flags & ~LCL_WANTED) | LCL_ORDERED);
     }
     c->busy = 1;
     return 0;
@@ -96,9 +96,9 @@ int channels_clear(struct channels *c, uint16_t channel) {
     if (channel >= c->count) {
         return -1;
     }
-    struct channel *ch = &c->list[channel];
+    struct lcl *ch = &c->list[channel];
     ch->trips = 0;
-    ch->flags &= (uint8_t)~CHANNEL_COOLING;
+    ch->flags &= (uint8_t)~LCL_COOLING;
     if (ch->state == BUS_CHANNEL_STATE_QUARANTINED || ch->state == BUS_CHANNEL_STATE_TRIPPED) {
         enter(c, channel, BUS_CHANNEL_STATE_OFF, ch->since_ms);
     }
@@ -119,7 +119,7 @@ int channels_set_tiers(struct channels *c, const struct bus_shed_channels *m) {
 
 void channels_drop_all(struct channels *c) {
     for (unsigned i = 0; i < c->count; ++i) {
-        c->list[i].flags &= (uint8_t)~CHANNEL_WANTED;
+        c->list[i].flags &= (uint8_t)~LCL_WANTED;
     }
     c->busy = 1;
 }
@@ -127,38 +127,38 @@ void channels_drop_all(struct channels *c) {
 /* ---- one step */
 
 static void trip(struct channels *c, unsigned i, uint32_t t_ms, const struct channels_rules *rules) {
-    struct channel *ch = &c->list[i];
+    struct lcl *ch = &c->list[i];
     int was_stable = ch->state == BUS_CHANNEL_STATE_ON && t_ms - ch->since_ms >= CHANNELS_STABLE_MS;
     ch->trips = (uint8_t)(was_stable ? 1 : ch->trips + 1);
     if (ch->trips > rules->retries) {
         enter(c, i, BUS_CHANNEL_STATE_QUARANTINED, t_ms);
-        ch->flags |= CHANNEL_TELL_QUARANTINE;
+        ch->flags |= LCL_TELL_QUARANTINE;
     } else {
         enter(c, i, BUS_CHANNEL_STATE_TRIPPED, t_ms);
-        ch->flags |= CHANNEL_COOLING | CHANNEL_TELL_TRIP;
+        ch->flags |= LCL_COOLING | LCL_TELL_TRIP;
     }
 }
 
 static void tell(struct channels *c, unsigned i, const struct channels_rules *rules, struct events *events) {
-    struct channel *ch = &c->list[i];
-    if ((ch->flags & (CHANNEL_TELL_TRIP | CHANNEL_TELL_QUARANTINE)) == 0 || events_room(events) < 2) {
+    struct lcl *ch = &c->list[i];
+    if ((ch->flags & (LCL_TELL_TRIP | LCL_TELL_QUARANTINE)) == 0 || events_room(events) < 2) {
         return;
     }
-    if (ch->flags & CHANNEL_TELL_TRIP) {
+    if (ch->flags & LCL_TELL_TRIP) {
         events_add(events, BUS_EVENT_POWER_CHANNEL_TRIPPED, (int32_t)i, rules->retries - ch->trips + 1);
     }
-    if (ch->flags & CHANNEL_TELL_QUARANTINE) {
+    if (ch->flags & LCL_TELL_QUARANTINE) {
         events_add(events, BUS_EVENT_POWER_CHANNEL_QUARANTINED, (int32_t)i, ch->trips);
     }
-    ch->flags &= (uint8_t)~(CHANNEL_TELL_TRIP | CHANNEL_TELL_QUARANTINE);
+    ch->flags &= (uint8_t)~(LCL_TELL_TRIP | LCL_TELL_QUARANTINE);
 }
 
 /* Where a channel that is not driven belongs. */
-static uint8_t resting_state(const struct channel *ch, const struct shed *shed) {
-    if (!(ch->flags & CHANNEL_WANTED)) {
+static uint8_t resting_state(const struct lcl *ch, const struct shed *shed) {
+    if (!(ch->flags & LCL_WANTED)) {
         return BUS_CHANNEL_STATE_OFF;
     }
-    if (ch->flags & CHANNEL_COOLING) {
+    if (ch->flags & LCL_COOLING) {
         return BUS_CHANNEL_STATE_TRIPPED;
     }
     return shed_hits(shed, ch->tier) ? BUS_CHANNEL_STATE_SHED : BUS_CHANNEL_STATE_WAIT;
@@ -166,18 +166,18 @@ static uint8_t resting_state(const struct channel *ch, const struct shed *shed) 
 
 static void step_channel(struct channels *c, unsigned i, uint32_t t_ms, const struct channels_rules *rules,
                          const struct shed *shed) {
-    struct channel *ch = &c->list[i];
-    if ((ch->flags & CHANNEL_COOLING) && t_ms - ch->since_ms >= rules->retry_ms) {
-        ch->flags &= (uint8_t)~CHANNEL_COOLING;
+    struct lcl *ch = &c->list[i];
+    if ((ch->flags & LCL_COOLING) && t_ms - ch->since_ms >= rules->retry_ms) {
+        ch->flags &= (uint8_t)~LCL_COOLING;
     }
     if (ch->state == BUS_CHANNEL_STATE_QUARANTINED) {
         return;
     }
-    if (channel_is_driven(ch) && (ch->status & BUS_CHANNEL_STATUS_TRIPPED)) {
+    if (lcl_is_driven(ch) && (ch->status & BUS_CHANNEL_STATUS_TRIPPED)) {
         trip(c, i, t_ms, rules);
         return;
     }
-    int keeps = channel_is_driven(ch) && (ch->flags & CHANNEL_WANTED) && !shed_hits(shed, ch->tier);
+    int keeps = lcl_is_driven(ch) && (ch->flags & LCL_WANTED) && !shed_hits(shed, ch->tier);
     if (!keeps) {
         enter(c, i, resting_state(ch, shed), t_ms);
     } else if (ch->state == BUS_CHANNEL_STATE_STARTING && (ch->status & BUS_CHANNEL_STATUS_ON) &&
@@ -186,9 +186,9 @@ static void step_channel(struct channels *c, unsigned i, uint32_t t_ms, const st
     }
 }
 
-static int needs_another_step(const struct channel *ch) {
+static int needs_another_step(const struct lcl *ch) {
     return ch->state == BUS_CHANNEL_STATE_WAIT || ch->state == BUS_CHANNEL_STATE_STARTING ||
-           (ch->flags & (CHANNEL_COOLING | CHANNEL_TELL_TRIP | CHANNEL_TELL_QUARANTINE)) != 0;
+           (ch->flags & (LCL_COOLING | LCL_TELL_TRIP | LCL_TELL_QUARANTINE)) != 0;
 }
 
 /* Starts the first channel that waits, if the last start is long enough ago. */

@@ -8,8 +8,8 @@
  *   any --tier in force--> shed --tier left--> wait
  *
  * Retries are forgotten after a minute without a trip. Switching a channel off and on does not shorten its off time. */
-#ifndef CHANNELS_H
-#define CHANNELS_H
+#ifndef DAWNLINE_BOARDS_CHANNELS_H
+#define DAWNLINE_BOARDS_CHANNELS_H
 
 #include <stdint.h>
 
@@ -27,7 +27,7 @@
 
 _Static_assert(CHANNELS_PAGES <= 64, "pages are bits of one word");
 
-struct channel {
+struct lcl {
     uint16_t mean_ma;
     uint8_t status; /* BUS_CHANNEL_STATUS_* as last read */
     uint8_t state;  /* BUS_CHANNEL_STATE_* */
@@ -37,12 +37,12 @@ struct channel {
     uint32_t since_ms; /* low bits of the board's time in ms when this state began (tripped: even if not wanted) */
 };
 
-enum channel_flag {
-    CHANNEL_WANTED = 1,
-    CHANNEL_COOLING = 2,   /* tripped not retry_ms ago */
-    CHANNEL_TELL_TRIP = 4, /* event not raised yet, for want of room */
-    CHANNEL_TELL_QUARANTINE = 8,
-    CHANNEL_ORDERED = 16, /* flight has said what it wants since the boot: not adopted any more */
+enum lcl_flag {
+    LCL_WANTED = 1,
+    LCL_COOLING = 2,   /* tripped not retry_ms ago */
+    LCL_TELL_TRIP = 4, /* event not raised yet, for want of room */
+    LCL_TELL_QUARANTINE = 8,
+    LCL_ORDERED = 16, /* flight has said what it wants since the boot: not adopted any more */
 };
 
 struct channels {
@@ -56,7 +56,7 @@ struct channels {
     uint8_t started;
     uint64_t seen_pages;                    /* whose sensors came since the boot; the others' settings must wait */
     uint64_t dirty_settings, dirty_reports; /* pages to send; whoever sends clears */
-    struct channel list[POWER_BOARD_MAX_CHANNELS];
+    struct lcl list[POWER_BOARD_MAX_CHANNELS];
 };
 
 /* What the configuration says of every channel. */
@@ -89,7 +89,7 @@ void channels_step(struct channels *c, uint32_t t_ms, const struct channels_rule
                    struct events *events);
 
 /* Whether the electronics are told to switch this channel on. */
-static inline int channel_is_driven(const struct channel *ch) {
+static inline int lcl_is_driven(const struct lcl *ch) {
     return ch->state == BUS_CHANNEL_STATE_ON || ch->state == BUS_CHANNEL_STATE_STARTING;
 }
 

@@ -1,7 +1,7 @@
 /* Constant-current, constant-voltage charging within the battery's temperatures. The regulation itself is electronics;
  * this sets its limits and tells which of them binds. */
-#ifndef CHARGER_H
-#define CHARGER_H
+#ifndef DAWNLINE_BOARDS_CHARGER_H
+#define DAWNLINE_BOARDS_CHARGER_H
 
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
 /* Saturating integer helpers. */
-#ifndef CLAMP_H
-#define CLAMP_H
+#ifndef DAWNLINE_BOARDS_CLAMP_H
+#define DAWNLINE_BOARDS_CLAMP_H
 
 #include <stdint.h>
 

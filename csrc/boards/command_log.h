@@ -3,8 +3,8 @@
  * A session is one life of the flight computer; a newer one replaces the older, whose commands are then rejected.
  * Within a session the sequence rises; a command seen before is answered as it was then, without being executed; one
  * older than the newest that was never seen is rejected. */
-#ifndef COMMAND_LOG_H
-#define COMMAND_LOG_H
+#ifndef DAWNLINE_BOARDS_COMMAND_LOG_H
+#define DAWNLINE_BOARDS_COMMAND_LOG_H
 
 #include <stdint.h>
 

@@ -237,6 +237,19 @@ static void boot_or_fail(struct compute_node *n, const struct bus_tick_node *s) 
     }
 }
 
+/* Boots anew once it is cool; an accelerator that does not obey its reset is power-cycled. */
+static void leave_reset(struct compute_node *n, const struct bus_tick_node *s) {
+    if (n->state_us < HALT_US) {
+        return;
+    }
+    if (is_up(s->accel_state)) {
+        n->cycle = 1;
+        enter(n, BUS_NODE_STATE_OFF);
+    } else if (!n->die.halted && !n->hbm.halted) {
+        enter(n, BUS_NODE_STATE_BOOT);
+    }
+}
+
 /* An accelerator told to go off: its job is checkpointed first. */
 static void obey_power(struct compute_node *n) {
     if (n->cycle && n->state != BUS_NODE_STATE_OFF) {
@@ -249,7 +262,7 @@ static void move(struct compute_node *n, const struct bus_tick_node *s) {
     switch (n->state) {
     case BUS_NODE_STATE_OFF:
         n->cycle = (uint8_t)(n->cycle && s->accel_state != BUS_NODE_STATE_OFF);
-        if (n->wanted_on && !n->cycle && !input_absent(n)) {
+        if (n->wanted_on && !n->cycle && !input_absent(n) && !n->die.halted && !n->hbm.halted) {
             enter(n, BUS_NODE_STATE_BOOT);
         }
         break;
@@ -257,9 +270,7 @@ static void move(struct compute_node *n, const struct bus_tick_node *s) {
         boot_or_fail(n, s);
         break;
     case BUS_NODE_STATE_HALTED:
-        if (n->state_us >= HALT_US && !n->die.halted && !n->hbm.halted) {
-            enter(n, BUS_NODE_STATE_BOOT);
-        }
+        leave_reset(n, s);
         break;
     default:
         break;
@@ -306,8 +317,8 @@ static void throttle(struct compute_node *n, const struct bus_tick_node *s, uint
     const struct bus_node_config *c = &n->config;
     int16_t die_limit_cdeg = n->configured ? c->die_limit_cdeg : INT16_MAX;
     int16_t hbm_limit_cdeg = n->configured ? c->hbm_limit_cdeg : INT16_MAX;
-    uint32_t die_mw = thermal_step(&n->die, s->die_cdeg, die_limit_cdeg, c->floor_mw, c->max_mw, demand_mw);
-    uint32_t hbm_mw = thermal_step(&n->hbm, s->hbm_cdeg, hbm_limit_cdeg, c->floor_mw, c->max_mw, demand_mw);
+    uint32_t die_mw = throttle_step(&n->die, s->die_cdeg, die_limit_cdeg, c->floor_mw, c->max_mw, demand_mw);
+    uint32_t hbm_mw = throttle_step(&n->hbm, s->hbm_cdeg, hbm_limit_cdeg, c->floor_mw, c->max_mw, demand_mw);
     int was = (n->flags & (BUS_NODE_FLAG_THROTTLE_DIE | BUS_NODE_FLAG_THROTTLE_HBM)) != 0;
     set_flag(n, BUS_NODE_FLAG_THROTTLE_DIE, n->die.throttled);
     set_flag(n, BUS_NODE_FLAG_THROTTLE_HBM, n->hbm.throttled);

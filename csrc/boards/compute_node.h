@@ -4,8 +4,8 @@
  *   boot --2 x boot time--> fault                        idle, active --hang, far too hot--> halted --> boot
  *   any --latch-up, third hang in a row--> fault         any --power off, input lost--> off
  */
-#ifndef COMPUTE_NODE_H
-#define COMPUTE_NODE_H
+#ifndef DAWNLINE_BOARDS_COMPUTE_NODE_H
+#define DAWNLINE_BOARDS_COMPUTE_NODE_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -15,7 +15,7 @@
 #include "boards/job.h"
 #include "boards/lease.h"
 #include "boards/over_cap.h"
-#include "boards/thermal.h"
+#include "boards/throttle.h"
 #include "bus/bus_icd.h"
 
 #define COMPUTE_NODE_STATE_BYTES 256 /* room for the serialised state */
@@ -30,7 +30,7 @@ struct ecc {
 struct compute_node {
     struct bus_node_config config;
     struct lease lease;
-    struct thermal die, hbm;
+    struct throttle die, hbm;
     struct over_cap over_cap;
     struct heartbeat heartbeat;
     struct job job;

@@ -1,7 +1,7 @@
 /* Events that a step or a command raised, in order, until the board sends them. A step that could raise more than fits
  * asks events_room first and keeps the rest for the next step, so that none is lost. */
-#ifndef EVENTS_H
-#define EVENTS_H
+#ifndef DAWNLINE_BOARDS_EVENTS_H
+#define DAWNLINE_BOARDS_EVENTS_H
 
 #include <stdint.h>
 

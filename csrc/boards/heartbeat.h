@@ -1,6 +1,6 @@
 /* Hang watch of an accelerator: its heartbeat stands still for too long while it is up. */
-#ifndef HEARTBEAT_H
-#define HEARTBEAT_H
+#ifndef DAWNLINE_BOARDS_HEARTBEAT_H
+#define DAWNLINE_BOARDS_HEARTBEAT_H
 
 #include <stdint.h>
 

@@ -2,8 +2,8 @@
  *
  * Work counts once: a period's work goes to the job that ran in that period; a counter that restarts (accelerator
  * booted) takes the job back to its checkpoint. Work in 0.001 work units. */
-#ifndef JOB_H
-#define JOB_H
+#ifndef DAWNLINE_BOARDS_JOB_H
+#define DAWNLINE_BOARDS_JOB_H
 
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
 /* The lease: a power cap that expires by itself (design.md, section 7). */
-#ifndef LEASE_H
-#define LEASE_H
+#ifndef DAWNLINE_BOARDS_LEASE_H
+#define DAWNLINE_BOARDS_LEASE_H
 
 #include <stdint.h>
 

@@ -2,8 +2,8 @@
  *
  * HELLO and HELLO_REQ stand outside: they carry sequence 0, use up no number and are in no counter, so that what
  * is counted does not depend on how often somebody asked. */
-#ifndef LINK_H
-#define LINK_H
+#ifndef DAWNLINE_BOARDS_LINK_H
+#define DAWNLINE_BOARDS_LINK_H
 
 #include <stdint.h>
 

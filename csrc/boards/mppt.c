@@ -184,12 +184,20 @@ static void next_decision(struct mppt *m, const struct mppt_inputs *in, uint32_t
     }
 }
 
-/* The array cannot reach the voltage it is told: it stands at its open circuit, and the peak is well below. */
+/* Where the peak is expected at a temperature. */
+static uint32_t expected_mv(const struct mppt_inputs *in) {
+    return bounded(in, in->vmp_mv + thermal_shift(in, REFERENCE_CDEG, in->array_cdeg));
+}
+
+/* The array cannot reach the voltage it is told, it stands at its open circuit: the peak is well below. */
 static int out_of_reach(struct mppt *m, const struct mppt_inputs *in) {
-    if (m->window.fresh || in->array_mv + m->command_mv / 32 >= m->command_mv) {
+    int reached = in->array_ma > 0 && in->array_mv + m->command_mv / 32 >= m->command_mv;
+    if (m->window.fresh || reached) {
         return 0;
     }
-    m->track_mv = bounded(in, (int64_t)in->array_mv * 9 / 10);
+    uint32_t standing_mv = clamp_min_u32(in->array_mv, m->command_mv);
+    uint32_t next_mv = bounded(in, (int64_t)standing_mv * 9 / 10);
+    m->track_mv = next_mv < m->track_mv ? next_mv : expected_mv(in);
     m->direction = -1;
     open_window(m, m->track_mv, MPPT_BEFORE);
     return 1;
@@ -229,7 +237,7 @@ static void go_dark(struct mppt *m) {
 }
 
 static void rise(struct mppt *m, const struct mppt_inputs *in) {
-    m->track_mv = bounded(in, in->vmp_mv + thermal_shift(in, REFERENCE_CDEG, in->array_cdeg));
+    m->track_mv = expected_mv(in);
     m->step_mv = greatest_step(in);
     m->direction = 1;
     m->climbs = 0;

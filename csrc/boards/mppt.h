@@ -8,8 +8,8 @@
  * known reason, and periodically, so seldom that it costs about 0.2 %.
  * - While the charger limits the array nothing is perturbed; the voltage then follows the array's temperature.
  * Works at any step of 10 ms to 1 s. */
-#ifndef MPPT_H
-#define MPPT_H
+#ifndef DAWNLINE_BOARDS_MPPT_H
+#define DAWNLINE_BOARDS_MPPT_H
 
 #include <stdint.h>
 

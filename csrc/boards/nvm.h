@@ -2,8 +2,8 @@
  *
  * Copy: payload | sequence u32 | CRC-32C u32 over block id, payload size, payload and sequence. A store writes the copy
  * that is not the newest, with the next sequence; a load takes the newest whole copy and repairs the other from it. */
-#ifndef NVM_H
-#define NVM_H
+#ifndef DAWNLINE_BOARDS_NVM_H
+#define DAWNLINE_BOARDS_NVM_H
 
 #include <stddef.h>
 #include <stdint.h>

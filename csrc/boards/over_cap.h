@@ -1,6 +1,6 @@
 /* A cap is not a draw: a node that is measured above its cap for long has its clock locked lower, until it fits. */
-#ifndef OVER_CAP_H
-#define OVER_CAP_H
+#ifndef DAWNLINE_BOARDS_OVER_CAP_H
+#define DAWNLINE_BOARDS_OVER_CAP_H
 
 #include <stdint.h>
 

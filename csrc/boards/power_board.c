@@ -25,7 +25,7 @@ static int is_sound(const struct bus_power_config *m) {
 
 static int any_driven(const struct channels *c) {
     for (unsigned i = 0; i < c->count; ++i) {
-        if (channel_is_driven(&c->list[i])) {
+        if (lcl_is_driven(&c->list[i])) {
             return 1;
         }
     }

@@ -1,8 +1,8 @@
 /* The power board, as a pure step: sensors and time in, settings of its electronics out. The electronics regulate and
  * protect in milliseconds (array voltage, charge limits, LCLs, under-voltage latch); this decides what they are told.
  */
-#ifndef POWER_BOARD_H
-#define POWER_BOARD_H
+#ifndef DAWNLINE_BOARDS_POWER_BOARD_H
+#define DAWNLINE_BOARDS_POWER_BOARD_H
 
 #include <stddef.h>
 #include <stdint.h>

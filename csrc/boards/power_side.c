@@ -220,7 +220,7 @@ static void tell_page(struct board *b, unsigned page) {
     struct bus_power_channels m = {.base = (uint16_t)(page * CHANNELS_PER_PAGE),
                                    .count = (uint8_t)channels_page_count(c, page)};
     for (unsigned k = 0; k < m.count; ++k) {
-        const struct channel *ch = &c->list[m.base + k];
+        const struct lcl *ch = &c->list[m.base + k];
         m.channels[k] = (struct bus_channel_report){ch->mean_ma, ch->state};
     }
     uint8_t payload[BUS_MAX_PAYLOAD];
@@ -251,7 +251,7 @@ static void tell_channels(struct board *b) {
 static uint32_t hash_channels(const struct channels *c) {
     uint32_t crc = 0;
     for (unsigned i = 0; i < c->count; ++i) {
-        const struct channel *ch = &c->list[i];
+        const struct lcl *ch = &c->list[i];
         uint8_t record[8];
         uint8_t *p = bytes_u8(bytes_u8(bytes_u8(record, ch->state), ch->trips), ch->tier);
         bytes_u32(bytes_u8(p, ch->flags), ch->since_ms);
@@ -270,7 +270,7 @@ static unsigned send_settings(struct board *b, uint64_t pages, int again) {
         struct bus_done_channels m = {.base = (uint16_t)(page * CHANNELS_PER_PAGE),
                                       .count = (uint8_t)channels_page_count(&power->channels, page)};
         for (unsigned k = 0; k < m.count; ++k) {
-            uint8_t on = (uint8_t)channel_is_driven(&power->channels.list[m.base + k]);
+            uint8_t on = (uint8_t)lcl_is_driven(&power->channels.list[m.base + k]);
             m.channels[k] = (struct bus_channel_setting){on, power->config.limit_ma, power->config.trip_ms};
         }
         uint8_t payload[BUS_MAX_PAYLOAD];

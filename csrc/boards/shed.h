@@ -1,7 +1,7 @@
 /* Load shedding by a preloaded table of tiers: state of charge or bus voltage below a tier's thresholds for a dwell
  * enters it; both above, by a hysteresis and for a longer dwell, leave it, one tier at a time. */
-#ifndef SHED_H
-#define SHED_H
+#ifndef DAWNLINE_BOARDS_SHED_H
+#define DAWNLINE_BOARDS_SHED_H
 
 #include <stdint.h>
 

@@ -1,7 +1,7 @@
 /* State of charge by counting coulombs: an integer in mA * us, so that nothing drifts by rounding. It is anchored to
  * the battery's open-circuit curve after a rest, and at the end of a constant-voltage charge. */
-#ifndef SOC_H
-#define SOC_H
+#ifndef DAWNLINE_BOARDS_SOC_H
+#define DAWNLINE_BOARDS_SOC_H
 
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
 /* The strings of the array: the largest one (what may be lost at once), and which of them are lost. */
-#ifndef STRINGS_H
-#define STRINGS_H
+#ifndef DAWNLINE_BOARDS_STRINGS_H
+#define DAWNLINE_BOARDS_STRINGS_H
 
 #include <stdint.h>
 

@@ -55,14 +55,14 @@ struct bus_state bus_solve(double emf_v, double r_ohm, double source_max_w, doub
 
 /* ------------------------------------------------------------------ channels */
 
-static void mark(struct electronics *e, struct channel *c) {
+static void mark(struct electronics *e, struct plant_channel *c) {
     c->inverse_mark = e->inverse_int;
     c->time_mark = e->time_int;
 }
 
 /* Books what a steady channel drew since its mark. */
 void electronics_settle(struct electronics *e, uint32_t i) {
-    struct channel *c = &e->ch[i];
+    struct plant_channel *c = &e->ch[i];
     if (!c->active && c->connected) {
         c->charge_as += c->load_w * (e->inverse_int - c->inverse_mark);
         c->energy_j += c->load_w * (e->time_int - c->time_mark);
@@ -72,7 +72,7 @@ void electronics_settle(struct electronics *e, uint32_t i) {
 }
 
 void electronics_wake(struct electronics *e, uint32_t i) {
-    struct channel *c = &e->ch[i];
+    struct plant_channel *c = &e->ch[i];
     if (c->active || !c->connected) {
         return;
     }
@@ -83,7 +83,7 @@ void electronics_wake(struct electronics *e, uint32_t i) {
 }
 
 static void to_rest(struct electronics *e, uint32_t i) {
-    struct channel *c = &e->ch[i];
+    struct plant_channel *c = &e->ch[i];
     c->active = 0;
     c->over_s = 0;
     mark(e, c);
@@ -92,7 +92,7 @@ static void to_rest(struct electronics *e, uint32_t i) {
 
 /* Opens a channel; a caller that walks the active list drops it there. */
 static void open_channel(struct electronics *e, uint32_t i) {
-    struct channel *c = &e->ch[i];
+    struct plant_channel *c = &e->ch[i];
     if (!c->active) {
         electronics_settle(e, i);
         e->steady_w -= c->load_w;
@@ -112,7 +112,7 @@ static void compact(struct electronics *e) {
 }
 
 void electronics_setting(struct electronics *e, uint32_t i, const struct plant_actuators_channel *in, double bleed) {
-    struct channel *c = &e->ch[i];
+    struct plant_channel *c = &e->ch[i];
     c->limit_a = clamp(in->limit_a, 0, 1e5);
     c->trip_s = clamp(in->trip_s, SUB_STEP_S, 10);
     c->charge_as = c->energy_j = c->inverse_mark = c->time_mark = 0;
@@ -139,7 +139,7 @@ void electronics_setting(struct electronics *e, uint32_t i, const struct plant_a
 }
 
 void electronics_load(struct electronics *e, uint32_t i, double load_w, double leak_s) {
-    struct channel *c = &e->ch[i];
+    struct plant_channel *c = &e->ch[i];
     if (!c->connected) {
         return;
     }
@@ -174,12 +174,12 @@ int electronics_moving(const struct electronics *e) {
 
 /* ------------------------------------------------------------------ one sub-step */
 
-static double wanted_w(const struct electronics *e, const struct channel *c) {
+static double wanted_w(const struct electronics *e, const struct plant_channel *c) {
     return c->powered && c->v_v >= e->input_min_v ? c->load_w * c->load_factor : 0;
 }
 
 /* Current that an active channel takes at bus voltage v: to fill its capacitance within h, and its load. */
-static double channel_demand(const struct electronics *e, struct channel *c, double v, double h_s) {
+static double channel_demand(const struct electronics *e, struct plant_channel *c, double v, double h_s) {
     const double load_a = wanted_w(e, c) / fmax(c->v_v, 1) + c->leak_s * c->v_v;
     return fmax(e->input_f * (v - c->v_v) / h_s + load_a, 0);
 }
@@ -193,7 +193,7 @@ static void trip(struct electronics *e, uint32_t i) {
 
 /* Moves an active channel on by h at its current, chosen before the bus was solved. */
 static void channel_step(struct electronics *e, uint32_t i, double v, double h_s, int limiting) {
-    struct channel *c = &e->ch[i];
+    struct plant_channel *c = &e->ch[i];
     const double load_w = wanted_w(e, c), drawn_w = load_w + c->leak_s * c->v_v * c->v_v;
     const double out_a = load_w / fmax(c->v_v, 1) + c->leak_s * c->v_v;
     const double bus_w = v * c->i_a;
@@ -224,7 +224,7 @@ static void channel_step(struct electronics *e, uint32_t i, double v, double h_s
 /* A falling bus makes constant-power loads draw more: those near their limit become active. */
 static void scan(struct electronics *e) {
     for (uint32_t i = 0; i < e->channels; i++) {
-        const struct channel *c = &e->ch[i];
+        const struct plant_channel *c = &e->ch[i];
         if (c->connected && !c->active && (c->load_w > 0.98 * c->limit_a * e->bus_v || e->bus_v < e->input_min_v)) {
             electronics_wake(e, i);
         }
@@ -275,7 +275,7 @@ double electronics_advance(struct electronics *e, struct battery *b, double h_s)
     uint8_t limiting[PLANT_MAX_NODES];
     double active_a = 0;
     for (uint32_t k = 0; k < e->n_active; k++) {
-        struct channel *c = &e->ch[e->active[k]];
+        struct plant_channel *c = &e->ch[e->active[k]];
         const double demand_a = channel_demand(e, c, before_v, h_s);
         limiting[k] = demand_a > c->limit_a;
         c->i_a = fmin(demand_a, c->limit_a);

@@ -13,7 +13,7 @@
 enum { CHANNEL_ON = 1, CHANNEL_LIMITING = 2, CHANNEL_TRIPPED = 4 };
 enum { FLAG_UVLO = 1, FLAG_ARRAY = 2, FLAG_OVER_VOLTAGE = 4 };
 
-struct channel {
+struct plant_channel {
     uint8_t connected, tripped, active, powered; /* powered: the input voltage is up, the accelerator may run */
     uint8_t status;                              /* bits seen during the step */
     uint8_t touched;                             /* was active during the step */
@@ -32,7 +32,7 @@ struct bus_state {
 struct electronics {
     uint32_t channels;
     double hotel_w, input_f, input_min_v, cells;
-    struct channel ch[PLANT_MAX_NODES];
+    struct plant_channel ch[PLANT_MAX_NODES];
     uint32_t active[PLANT_MAX_NODES], n_active;
     double steady_w; /* all steady channels */
     double bus_v, scan_v, under_s;

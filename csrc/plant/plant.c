@@ -58,7 +58,7 @@ int plant_init(struct plant *p, const struct plant_config *c, const struct plant
     electronics_init(&p->el, c->node.count, c->bus.hotel_w, c->node.input_capacitance_uf * 1e-6, c->node.input_min_v,
                      c->battery.series_cells, battery_ocv_v(&p->battery));
     electronics_begin(&p->el);
-    thermal_init(&p->thermal, &c->thermal);
+    plant_thermal_init(&p->thermal, &c->thermal);
     node_model_init(&p->model, &c->node, c->seed);
     for (uint32_t i = 0; i < c->node.count; i++) {
         node_init(&p->node[i], &p->model, i, c->thermal.initial_c + PLANT_ZERO_C);
@@ -152,21 +152,21 @@ static double flow_share(const struct plant *p, uint32_t loop) {
 }
 
 static void step_heat(struct plant *p, double array_w, double dt_s) {
-    struct thermal *t = &p->thermal;
+    struct plant_thermal *t = &p->thermal;
     struct electronics *e = &p->el;
     memset(t->group_w, 0, sizeof t->group_w);
     for (uint32_t i = 0; i < p->c.node.count; i++) {
         const uint32_t g = plant_group_of(p, i);
         electronics_settle(e, i);
-        t->group_w[g] +=
-            node_heat(&p->node[i], &p->model, thermal_loop_of(t, g), t->group_k[g], e->ch[i].energy_j / dt_s, dt_s);
+        t->group_w[g] += node_heat(&p->node[i], &p->model, plant_thermal_loop_of(t, g), t->group_k[g],
+                                   e->ch[i].energy_j / dt_s, dt_s);
     }
     const double rest_w = (e->hotel_j + e->inrush_j + e->source_j * (1 / p->c.array.converter_efficiency - 1)) / dt_s;
     for (uint32_t l = 0; l < p->c.thermal.loops; l++) {
         t->loop_w[l] = rest_w * flow_share(p, l);
     }
-    thermal_step(t, p->c.thermal.emissivity * p->sky.ir_w_m2 + p->c.thermal.absorptance_solar * p->sky.albedo_w_m2,
-                 dt_s);
+    plant_thermal_step(
+        t, p->c.thermal.emissivity * p->sky.ir_w_m2 + p->c.thermal.absorptance_solar * p->sky.albedo_w_m2, dt_s);
     battery_heat(&p->battery, e->heater_j / dt_s, dt_s);
     battery_refresh(&p->battery);
     array_heat(&p->array, p->sky.flux_w_m2 * p->sky.sun_fraction, p->sky.ir_w_m2, p->sky.albedo_w_m2, array_w, dt_s);

@@ -28,7 +28,7 @@ struct plant {
     struct array array;
     struct battery battery;
     struct electronics el;
-    struct thermal thermal;
+    struct plant_thermal thermal;
     struct node_model model;
     struct decay bleed;
     double bias[PLANT_POWER_SENSORS];

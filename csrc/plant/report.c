@@ -8,7 +8,7 @@ static double celsius(double k) {
 
 static void report_node(struct plant *p, uint32_t i, double dt_s, double bus_v) {
     const struct node *n = &p->node[i];
-    const struct channel *c = &p->el.ch[i];
+    const struct plant_channel *c = &p->el.ch[i];
     struct plant_sensors_node *o = &p->node_out[i];
     struct plant_sensors_channel *s = &p->power_out.channel[i];
     double mean_a = 0, min_a = 0, max_a = 0;

@@ -4,7 +4,7 @@
 
 #include "plant/interface.h"
 
-struct thermal {
+struct plant_thermal {
     struct plant_config_thermal c;
     double lost_flow[PLANT_MAX_LOOPS]; /* fault: 1 is a stopped pump */
     double group_k[PLANT_MAX_GROUPS], loop_k[PLANT_MAX_LOOPS], panel_k[PLANT_MAX_LOOPS];
@@ -13,10 +13,10 @@ struct thermal {
     double radiated_j;
 };
 
-void thermal_init(struct thermal *t, const struct plant_config_thermal *c);
+void plant_thermal_init(struct plant_thermal *t, const struct plant_config_thermal *c);
 /* Loop that cools a group: the first half of the groups hangs on loop 0. */
-uint32_t thermal_loop_of(const struct thermal *t, uint32_t group);
+uint32_t plant_thermal_loop_of(const struct plant_thermal *t, uint32_t group);
 /* One step; absorbed_w_m2 on each emitting square metre of the panels. */
-void thermal_step(struct thermal *t, double absorbed_w_m2, double dt_s);
+void plant_thermal_step(struct plant_thermal *t, double absorbed_w_m2, double dt_s);
 
 #endif
