@@ -17,6 +17,7 @@ from hal.link import Board, Link, Url
 PROGRAM = Path(__file__).parents[1] / "bin" / "dawnline-board"
 KINDS = {icd.BoardKind.POWER_BOARD: "power_board", icd.BoardKind.COMPUTE_NODE: "compute_node"}
 END_GUARD_S = 5.0
+CAUSE = str(int(icd.ResetCause.POWER_ON))
 
 
 class ProcessLine(TerminalLine):
@@ -37,7 +38,9 @@ class ProcessLine(TerminalLine):
 def open_link(url: Url, board: Board) -> Link:
     """Start the child and open its terminal. Raises `LinkError` when the program is not built or does not start."""
     if not PROGRAM.exists():
-        raise LinkError(f"{url.text}: {PROGRAM} is not built, expected it from `make` or `pip install`")
+        raise LinkError(f"{url.text} {PROGRAM} is not built, expected it from `make` or `pip install`")
+    if board.nvm is None:
+        raise LinkError(f"{url.text} ({board.role}): no file for its persistent memory")
     ours, its = os.openpty()
     try:
         # Opened (and set raw) before the child starts, so that no byte of its HELLO can be lost or echoed.
@@ -47,8 +50,8 @@ def open_link(url: Url, board: Board) -> Link:
         raise
     finally:
         os.close(its)
-    nvm = str(board.nvm) if board.nvm is not None else "-"
-    arguments = [str(PROGRAM), KINDS[icd.BoardKind(board.kind)], str(board.address), board.hardware_id.hex(), nvm]
+    kind = KINDS[icd.BoardKind(board.kind)]
+    arguments = [str(PROGRAM), kind, str(board.address), board.hardware_id.hex(), str(board.nvm), CAUSE]
     try:
         child = subprocess.Popen(arguments, stdin=ours, stdout=ours, close_fds=True)
     except OSError as error:

@@ -1,0 +1,258 @@
+#include "world/line.h"
+
+#include <string.h>
+
+void sink_put(struct sink *s, const uint8_t *bytes, size_t n) {
+    if (n > s->capacity - s->used) {
+        s->dropped += n;
+        return;
+    }
+    memcpy(s->bytes + s->used, bytes, n);
+    s->used += n;
+}
+
+static void put_le(uint8_t *out, uint64_t value, int n) {
+    for (int i = 0; i < n; i++)
+        out[i] = (uint8_t)(value >> (8 * i));
+}
+
+void log_put(struct sink *log, uint64_t tick, uint16_t board, uint8_t direction, const uint8_t *bytes, size_t n) {
+    if (n + LOG_RECORD_BYTES > log->capacity - log->used) {
+        log->dropped += n;
+        return;
+    }
+    uint8_t *out = log->bytes + log->used;
+    put_le(out, tick, 8);
+    put_le(out + 8, board, 2);
+    out[10] = direction;
+    put_le(out + 11, n, 2);
+    memcpy(out + LOG_RECORD_BYTES, bytes, n);
+    log->used += n + LOG_RECORD_BYTES;
+}
+
+void line_restart(struct line *l) {
+    bus_receiver_init(&l->from_board);
+    bus_receiver_init(&l->from_flight);
+    l->out.used = l->forward.used = l->held.used = l->log.used = 0;
+    l->tick_at = l->sent = 0;
+    l->verdict = WORLD_HELLO_NONE;
+    l->open = l->fresh = l->expect_set = 0;
+    l->bench_seq = 0;
+    l->epoch.known = 0;
+    l->begin = l->ledger;
+}
+
+void line_begin(struct line *l, uint64_t tick, uint64_t t_us) {
+    l->tick = tick;
+    l->t_us = t_us;
+    l->out.used = l->tick_at = l->sent = 0;
+    l->begin = l->ledger;
+}
+
+void line_flight_bytes(struct line *l, struct sink *log) {
+    const uint8_t *p = l->out.bytes, *end = p + l->out.used;
+    struct bus_frame f;
+    int r;
+    l->stats.tx_bytes += l->out.used;
+    l->ledger.tx_bytes += l->out.used;
+    while ((r = bus_receiver_next(&l->from_flight, &p, end, &f)) != BUS_RX_MORE) {
+        l->stats.tx_frames += (uint64_t)(r == BUS_RX_FRAME);
+        if (r == BUS_RX_FRAME && f.header.type == BUS_MSG_HELLO_REQ) {
+            l->ledger.tx_bytes -= f.wire_length;
+            continue;
+        }
+        l->ledger.tx_frames += (uint64_t)(r == BUS_RX_FRAME);
+        log_put(log, l->tick, l->board, LOG_TO_BOARD, f.wire, f.wire_length);
+    }
+}
+
+void line_open(struct line *l) {
+    l->tick_at = l->out.used;
+    l->open = 1;
+    l->fresh = 0;
+}
+
+/* Encodes a frame behind what is in `out`. Returns its place, NULL when it does not fit. */
+static const uint8_t *append(struct line *l, const struct bus_header *h, const uint8_t *payload, size_t *length) {
+    if (BUS_MAX_WIRE > l->out.capacity - l->out.used) {
+        l->out.dropped += h->length;
+        return NULL;
+    }
+    uint8_t *wire = l->out.bytes + l->out.used;
+    *length = bus_frame_encode(h, payload, wire);
+    l->out.used += *length;
+    l->stats.tx_frames++;
+    l->stats.tx_bytes += *length;
+    l->ledger.tx_frames++;
+    l->ledger.tx_bytes += *length;
+    return wire;
+}
+
+void line_bench_frame(struct line *l, uint8_t type, const uint8_t *payload, size_t n, struct sink *log) {
+    struct bus_header h = {.type = type,
+                           .src = BUS_ADDRESS_BENCH,
+                           .dst = l->address,
+                           .seq = l->bench_seq++,
+                           .t_us = l->t_us,
+                           .length = (uint8_t)n};
+    size_t length = 0;
+    const uint8_t *wire = append(l, &h, payload, &length);
+    if (wire != NULL)
+        log_put(log, l->tick, l->board, LOG_TO_BOARD, wire, length);
+}
+
+void line_retransmit(struct line *l) {
+    const uint8_t *p = l->out.bytes + l->tick_at, *end = l->out.bytes + l->out.used;
+    struct bus_receiver again;
+    struct bus_frame f;
+    bus_receiver_init(&again);
+    int r;
+    while ((r = bus_receiver_next(&again, &p, end, &f)) != BUS_RX_MORE) {
+        size_t length;
+        if (r != BUS_RX_FRAME || (f.header.flags & BUS_FRAME_FLAG_REPEAT))
+            continue;
+        f.header.flags |= BUS_FRAME_FLAG_REPEAT;
+        append(l, &f.header, f.payload, &length);
+    }
+    l->stats.retransmissions++;
+}
+
+/* ---------------------------------------------------------------- from the board */
+
+static void on_hello(struct line *l, const struct bus_frame *f) {
+    struct bus_hello hello;
+    if (bus_hello_decode(&hello, f->payload, f->header.length))
+        return;
+    int boot = f->header.dst != BUS_ADDRESS_BENCH && (!l->epoch.known || hello.boot_count != l->epoch.boot_count);
+    l->hello = hello;
+    l->verdict = hello.icd_hash != BUS_ICD_HASH                 ? WORLD_HELLO_ICD
+                 : hello.kind != l->kind                        ? WORLD_HELLO_KIND
+                 : hello.role != l->address                     ? WORLD_HELLO_ROLE
+                 : !(hello.capabilities & BUS_CAPABILITY_BENCH) ? WORLD_HELLO_BENCH
+                                                                : WORLD_HELLO_GOOD;
+    if (!boot)
+        return;
+    /* What was sent since the tick began reaches the board after its boot: the reset was at the end of the last tick.
+     */
+    l->epoch = (struct epoch){.base = l->begin, .boot_count = hello.boot_count, .known = 1};
+    l->epoch.base.rx_bytes = l->ledger.rx_bytes;
+    l->epoch.base.rx_frames = l->ledger.rx_frames;
+    l->fresh = 1;
+    l->expect_set = 0;
+    l->stats.epochs++;
+}
+
+/* Counts the change of a difference between the two ends' counts, modulo 2^32. */
+static void compare(uint64_t ours, uint64_t base, uint32_t theirs, int32_t *counted, uint32_t *errors, int known) {
+    int32_t gap = (int32_t)((uint32_t)(ours - base) - theirs);
+    if (known && gap != *counted)
+        *errors += (uint32_t)(gap > *counted ? gap - *counted : *counted - gap);
+    *counted = gap;
+}
+
+/* The report's own frame is not in its counts, and not in the ledger yet. */
+static void on_report(struct line *l, const struct bus_frame *f) {
+    struct bus_link_report r;
+    struct epoch *e = &l->epoch;
+    if (bus_link_report_decode(&r, f->payload, f->header.length))
+        return;
+    struct world_link *s = &l->stats;
+    const struct ledger *now = &l->ledger, *base = &e->base;
+    compare(now->tx_bytes, base->tx_bytes, r.rx_bytes, &e->gap_rx_bytes, &s->unexplained_bytes, e->known);
+    compare(now->tx_frames, base->tx_frames, r.rx_frames, &e->gap_rx_frames, &s->unexplained_frames, e->known);
+    compare(now->rx_bytes, base->rx_bytes, r.tx_bytes, &e->gap_tx_bytes, &s->unexplained_bytes, e->known);
+    compare(now->rx_frames, base->rx_frames, r.tx_frames, &e->gap_tx_frames, &s->unexplained_frames, e->known);
+    s->damaged_at_board += (uint16_t)(r.crc_errors - e->last.crc_errors);
+    s->damaged_at_board += (uint16_t)(r.cobs_errors - e->last.cobs_errors);
+    s->damaged_at_board += (uint16_t)(r.length_errors - e->last.length_errors);
+    s->gaps_at_board += (uint16_t)(r.sequence_gaps - e->last.sequence_gaps);
+    s->unknown_at_board += (uint16_t)(r.unknown_frames - e->last.unknown_frames);
+    e->last = r;
+    e->known = 1;
+}
+
+/* A frame for the bench. Returns 1 when it closes the open tick. */
+static int on_bench_frame(struct line *l, const struct bus_frame *f, struct sink *log) {
+    uint8_t type = f->header.type;
+    int repeat = f->header.flags & BUS_FRAME_FLAG_REPEAT;
+    if (type == BUS_MSG_HELLO)
+        return 0;
+    int done = type == BUS_MSG_DONE_NODE || type == BUS_MSG_DONE_POWER;
+    if (!repeat) {
+        if (l->expect_set && f->header.seq != l->expect_seq)
+            l->stats.gaps_received++;
+        l->expect_seq = (uint16_t)(f->header.seq + 1);
+        l->expect_set = 1;
+        log_put(log, l->tick, l->board, LOG_FROM_BOARD, f->wire, f->wire_length);
+    }
+    if (!l->open || f->header.t_us != l->t_us || (!done && type != BUS_MSG_DONE_CHANNELS) ||
+        l->done(l->done_ctx, l->board, f)) {
+        l->stats.stray_done++;
+        return 0;
+    }
+    if (done)
+        l->open = 0;
+    return done;
+}
+
+/* Returns 1 when the frame closes the open tick. */
+static int on_frame(struct line *l, const struct bus_frame *f, struct sink *log) {
+    int present = l->stats.state == WORLD_BOARD_PRESENT;
+    l->stats.rx_frames++;
+    if (f->header.type == BUS_MSG_LINK_REPORT)
+        on_report(l, f);
+    if (f->header.type == BUS_MSG_HELLO) {
+        on_hello(l, f);
+    } else {
+        l->ledger.rx_bytes += f->wire_length;
+        l->ledger.rx_frames++;
+    }
+    if (f->header.dst == BUS_ADDRESS_BENCH)
+        return present ? on_bench_frame(l, f, log) : 0;
+    if (!present && f->header.type != BUS_MSG_HELLO)
+        return 0;
+    sink_put(&l->forward, f->wire, f->wire_length);
+    if (f->header.type != BUS_MSG_HELLO && !(f->header.flags & BUS_FRAME_FLAG_REPEAT))
+        log_put(log, l->tick, l->board, LOG_FROM_BOARD, f->wire, f->wire_length);
+    return 0;
+}
+
+static void on_damage(struct line *l, const struct bus_frame *f, struct sink *log) {
+    if (l->stats.state != WORLD_BOARD_PRESENT)
+        return; /* what a line carried before its board said who it is */
+    l->stats.damaged_received++;
+    l->ledger.rx_bytes += f->wire_length;
+    sink_put(&l->forward, f->wire, f->wire_length);
+    log_put(log, l->tick, l->board, LOG_FROM_BOARD, f->wire, f->wire_length);
+}
+
+void line_receive(struct line *l, const uint8_t *bytes, size_t n, struct sink *log) {
+    const uint8_t *p = bytes, *end = bytes + n;
+    if (l->stats.state == WORLD_BOARD_PRESENT && !l->open) {
+        sink_put(&l->held, bytes, n);
+        return;
+    }
+    for (;;) {
+        const uint8_t *before = p;
+        struct bus_frame f;
+        int r = bus_receiver_next(&l->from_board, &p, end, &f);
+        l->stats.rx_bytes += (uint64_t)(p - before);
+        if (r == BUS_RX_MORE)
+            return;
+        if (r == BUS_RX_DAMAGED) {
+            on_damage(l, &f, log);
+        } else if (on_frame(l, &f, log)) {
+            sink_put(&l->held, p, (size_t)(end - p));
+            return;
+        }
+    }
+}
+
+void line_take_held(struct line *l, struct sink *scratch) {
+    if (l->held.used == 0)
+        return;
+    scratch->used = 0;
+    sink_put(scratch, l->held.bytes, l->held.used);
+    l->held.used = 0;
+    line_receive(l, scratch->bytes, scratch->used, &l->log);
+}

@@ -1,0 +1,402 @@
+#include "world/world.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "firmware_hash.h"
+#include "plant/plant.h"
+#include "world/bench.h"
+#include "world/judge.h"
+#include "world/line.h"
+#include "world/mock.h"
+
+enum {
+    MAX_NODES = 1024,
+    LINE_BYTES = 8192,        /* flight's bytes and the TICK of one tick, or what a board sends in one */
+    LOG_TAKE_BYTES = 1 << 18, /* the log is taken when it holds so much */
+    LOG_BOARD_BYTES = 4096,   /* room for one more tick, per board */
+    SAMPLES = 1024,
+};
+
+struct world {
+    struct world_config config;
+    struct plant *plant;
+    struct bench bench;
+    struct judge judge;
+    uint32_t boards;
+    uint64_t tick, t_us;
+    int in_tick;
+    struct line *lines;
+    struct mock **mocks;
+    struct bus_batch rx, tx;
+    struct sink log, scratch;
+    uint8_t *memory; /* every buffer of bytes, one block */
+};
+
+static int on_done(void *ctx, uint16_t board, const struct bus_frame *f) {
+    struct world *w = ctx;
+    return bench_done(&w->bench, board, f, &w->lines[board].stats.state_hash);
+}
+
+/* ---------------------------------------------------------------- creation */
+
+static struct sink carve(uint8_t **at, size_t capacity) {
+    struct sink s = {.bytes = *at, .capacity = capacity};
+    *at += capacity;
+    return s;
+}
+
+static int allocate(struct world *w) {
+    size_t n = w->boards, log = LOG_TAKE_BYTES + n * LOG_BOARD_BYTES, batch = n * 1024 + (1 << 18);
+    w->lines = calloc(n, sizeof *w->lines);
+    w->mocks = calloc(n, sizeof(struct mock *));
+    w->bench.cap_mw = calloc(n, sizeof *w->bench.cap_mw);
+    w->bench.channel_status = calloc(n, 1);
+    w->judge.samples = calloc(SAMPLES, sizeof *w->judge.samples);
+    w->memory = malloc(n * 4 * LINE_BYTES + log + 2 * batch + LINE_BYTES);
+    if (!w->lines || !w->mocks || !w->bench.cap_mw || !w->bench.channel_status || !w->judge.samples || !w->memory)
+        return -1;
+    uint8_t *at = w->memory;
+    for (uint32_t i = 0; i < n; i++) {
+        struct line *l = &w->lines[i];
+        l->out = carve(&at, LINE_BYTES);
+        l->forward = carve(&at, LINE_BYTES);
+        l->held = carve(&at, LINE_BYTES);
+        l->log = carve(&at, LINE_BYTES);
+    }
+    w->log = carve(&at, log);
+    w->scratch = carve(&at, LINE_BYTES);
+    bus_batch_init(&w->rx, at, batch);
+    bus_batch_init(&w->tx, at + batch, batch);
+    return 0;
+}
+
+struct world *world_create(const struct world_config *c, struct plant *plant) {
+    if (c->nodes == 0 || c->nodes > MAX_NODES || c->dt_us == 0)
+        return NULL;
+    struct world *w = calloc(1, sizeof *w);
+    if (w == NULL)
+        return NULL;
+    w->config = *c;
+    w->plant = plant;
+    w->boards = c->nodes + 1;
+    if (allocate(w)) {
+        world_destroy(w);
+        return NULL;
+    }
+    bench_init(&w->bench, plant, c->nodes, c->strings, c->dt_us);
+    w->judge.sample_capacity = SAMPLES;
+    judge_init(&w->judge, c);
+    for (uint32_t i = 0; i < w->boards; i++) {
+        struct line *l = &w->lines[i];
+        l->board = (uint16_t)i;
+        l->address = bus_address_of((uint16_t)i);
+        l->kind = i == 0 ? BUS_BOARD_KIND_POWER_BOARD : BUS_BOARD_KIND_COMPUTE_NODE;
+        l->done = on_done;
+        l->done_ctx = w;
+        line_restart(l);
+    }
+    return w;
+}
+
+void world_destroy(struct world *w) {
+    if (w == NULL)
+        return;
+    for (uint32_t i = 0; w->mocks != NULL && i < w->boards; i++)
+        mock_destroy(w->mocks[i]);
+    free(w->lines);
+    free(w->mocks);
+    free(w->bench.cap_mw);
+    free(w->bench.channel_status);
+    free(w->judge.samples);
+    free(w->memory);
+    free(w);
+}
+
+/* ---------------------------------------------------------------- joining and leaving */
+
+static struct line *line_of(const struct world *w, uint32_t board) {
+    return board < w->boards ? &w->lines[board] : NULL;
+}
+
+int world_join_external(struct world *w, uint32_t board) {
+    struct line *l = line_of(w, board);
+    if (l == NULL)
+        return WORLD_ERR_BOARD;
+    if (l->stats.state != WORLD_BOARD_ABSENT || w->in_tick)
+        return WORLD_ERR_STATE;
+    line_restart(l);
+    l->external = 1;
+    l->stats.state = WORLD_BOARD_JOINING;
+    return WORLD_OK;
+}
+
+int world_join_mock(struct world *w, uint32_t board, const uint8_t *hardware_id, uint8_t reset_cause) {
+    struct line *l = line_of(w, board);
+    if (l == NULL)
+        return WORLD_ERR_BOARD;
+    if (l->stats.state != WORLD_BOARD_ABSENT || w->in_tick)
+        return WORLD_ERR_STATE;
+    if (w->mocks[board] == NULL)
+        w->mocks[board] = mock_create(l->kind, l->address, hardware_id);
+    struct mock *m = w->mocks[board];
+    if (m == NULL)
+        return WORLD_ERR_STATE;
+    const uint8_t *bytes;
+    line_restart(l);
+    l->external = 0;
+    l->stats.state = WORLD_BOARD_JOINING;
+    mock_boot(m, reset_cause);
+    size_t n = mock_take(m, &bytes);
+    line_receive(l, bytes, n, &l->log);
+    return WORLD_OK;
+}
+
+int world_verdict(const struct world *w, uint32_t board, struct bus_hello *hello) {
+    const struct line *l = line_of(w, board);
+    if (l == NULL)
+        return WORLD_ERR_BOARD;
+    *hello = l->hello;
+    return l->verdict;
+}
+
+int world_admit(struct world *w, uint32_t board) {
+    struct line *l = line_of(w, board);
+    if (l == NULL)
+        return WORLD_ERR_BOARD;
+    if (l->stats.state != WORLD_BOARD_JOINING || l->verdict != WORLD_HELLO_GOOD || w->in_tick)
+        return WORLD_ERR_STATE;
+    l->stats.state = WORLD_BOARD_PRESENT;
+    l->fresh = 1;
+    return WORLD_OK;
+}
+
+int world_absent(struct world *w, uint32_t board) {
+    struct line *l = line_of(w, board);
+    if (l == NULL)
+        return WORLD_ERR_BOARD;
+    if (l->stats.state == WORLD_BOARD_PRESENT) {
+        l->stats.absences++;
+        l->stats.absent_since_tick = w->tick;
+        bench_release(&w->bench, (uint16_t)board);
+    }
+    l->stats.state = WORLD_BOARD_ABSENT;
+    l->open = 0;
+    return WORLD_OK;
+}
+
+uint8_t *world_nvm(struct world *w, uint32_t board) {
+    return board < w->boards && w->mocks[board] != NULL ? w->mocks[board]->nvm : NULL;
+}
+
+size_t world_hello_request(struct world *w, uint32_t board, uint8_t *out) {
+    struct line *l = line_of(w, board);
+    if (l == NULL || l->stats.state != WORLD_BOARD_JOINING)
+        return 0;
+    struct bus_header h = {
+        .type = BUS_MSG_HELLO_REQ, .src = BUS_ADDRESS_BENCH, .dst = BUS_ADDRESS_ANY, .t_us = w->t_us};
+    size_t n = bus_frame_encode(&h, NULL, out);
+    l->stats.tx_frames++;
+    l->stats.tx_bytes += n;
+    return n;
+}
+
+/* ---------------------------------------------------------------- the tick */
+
+/* Hands flight's bytes of the last tick to the lines. Those for a board that is not there end where its line ends. */
+static void deliver(struct world *w) {
+    size_t at = 0, n;
+    uint16_t board;
+    const uint8_t *bytes;
+    while (bus_batch_next(&w->tx, &at, &board, &bytes, &n)) {
+        struct line *l = line_of(w, board);
+        if (l != NULL && l->stats.state == WORLD_BOARD_PRESENT)
+            sink_put(&l->out, bytes, n);
+    }
+    bus_batch_clear(&w->tx);
+}
+
+int world_tick_begin(struct world *w) {
+    if (w->in_tick)
+        return WORLD_ERR_STATE;
+    if (w->log.used > LOG_TAKE_BYTES || w->judge.sample_count == w->judge.sample_capacity)
+        return WORLD_LOG_FULL;
+    if (plant_step(w->plant, w->config.dt_us) != PLANT_OK)
+        return WORLD_ERR_ORBIT;
+    w->in_tick = 1;
+    w->tick++;
+    w->t_us += w->config.dt_us;
+    for (uint32_t i = 0; i < w->boards; i++)
+        line_begin(&w->lines[i], w->tick, w->t_us);
+    deliver(w);
+    for (uint32_t i = 0; i < w->boards; i++) {
+        struct line *l = &w->lines[i];
+        if (l->stats.state != WORLD_BOARD_PRESENT)
+            continue;
+        line_flight_bytes(l, &w->log);
+        bench_tick(&w->bench, l, &w->log, l->fresh);
+        line_take_held(l, &w->scratch);
+    }
+    return WORLD_OK;
+}
+
+size_t world_external_tx(struct world *w, uint32_t board, const uint8_t **bytes) {
+    struct line *l = line_of(w, board);
+    if (l == NULL || !l->external || l->stats.state != WORLD_BOARD_PRESENT)
+        return 0;
+    size_t n = l->out.used - l->sent;
+    *bytes = l->out.bytes + l->sent;
+    l->sent = l->out.used;
+    return n;
+}
+
+int world_external_rx(struct world *w, uint32_t board, const uint8_t *bytes, size_t n) {
+    struct line *l = line_of(w, board);
+    if (l == NULL)
+        return WORLD_ERR_BOARD;
+    if (l->stats.state != WORLD_BOARD_ABSENT)
+        line_receive(l, bytes, n, &l->log);
+    return WORLD_OK;
+}
+
+int world_retransmit(struct world *w, uint32_t board, const uint8_t **bytes) {
+    struct line *l = line_of(w, board);
+    if (l == NULL || !l->open)
+        return WORLD_ERR_STATE;
+    line_retransmit(l);
+    return (int)world_external_tx(w, board, bytes);
+}
+
+int world_is_waiting(const struct world *w, uint32_t board) {
+    const struct line *l = line_of(w, board);
+    return l != NULL && l->open && l->external;
+}
+
+uint32_t world_waiting(const struct world *w) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < w->boards; i++)
+        n += (uint32_t)(w->lines[i].open && w->lines[i].external);
+    return n;
+}
+
+/* One line's bytes of this tick: a mock steps now; then the log and flight's batch get them. */
+static void gather(struct world *w, struct line *l) {
+    if (l->log.used) {
+        sink_put(&w->log, l->log.bytes, l->log.used);
+        l->log.used = 0;
+    }
+    if (!l->external && l->stats.state == WORLD_BOARD_PRESENT) {
+        struct mock *m = w->mocks[l->board];
+        const uint8_t *bytes;
+        mock_receive(m, l->out.bytes, l->out.used);
+        size_t n = mock_take(m, &bytes);
+        line_receive(l, bytes, n, &w->log);
+    }
+    if (l->forward.used) {
+        bus_batch_append(&w->rx, l->board, l->forward.bytes, l->forward.used);
+        l->forward.used = 0;
+    }
+}
+
+int world_tick_collect(struct world *w, const struct bus_batch **rx) {
+    if (!w->in_tick)
+        return WORLD_ERR_STATE;
+    if (world_waiting(w))
+        return WORLD_ERR_WAITING;
+    bus_batch_clear(&w->rx);
+    for (uint32_t i = 0; i < w->boards; i++)
+        if (w->lines[i].stats.state != WORLD_BOARD_JOINING)
+            gather(w, &w->lines[i]);
+    judge_tick(&w->judge, w->plant, w->bench.cap_mw, w->t_us);
+    *rx = &w->rx;
+    return WORLD_OK;
+}
+
+struct bus_batch *world_answer(struct world *w) {
+    return &w->tx;
+}
+
+int world_tick_commit(struct world *w) {
+    w->in_tick = 0;
+    return WORLD_OK;
+}
+
+int world_tick_end(struct world *w, bus_participant step, void *ctx) {
+    const struct bus_batch *rx;
+    int r = world_tick_collect(w, &rx);
+    if (r != WORLD_OK)
+        return r;
+    int attention = step != NULL ? step(ctx, w->t_us, rx, &w->tx) : 0;
+    world_tick_commit(w);
+    return attention ? WORLD_ATTENTION : WORLD_OK;
+}
+
+int world_run(struct world *w, uint32_t max_ticks, bus_participant step, void *ctx, uint32_t *ticks_done) {
+    *ticks_done = 0;
+    while (*ticks_done < max_ticks) {
+        int r = world_tick_begin(w);
+        if (r == WORLD_OK)
+            r = world_tick_end(w, step, ctx);
+        if (r < 0 || r == WORLD_LOG_FULL)
+            return r;
+        ++*ticks_done;
+        if (r == WORLD_ATTENTION)
+            return r;
+    }
+    return WORLD_OK;
+}
+
+/* ---------------------------------------------------------------- what the world knows */
+
+int world_in_tick(const struct world *w) {
+    return w->in_tick;
+}
+
+uint64_t world_t_us(const struct world *w) {
+    return w->t_us;
+}
+
+uint64_t world_tick(const struct world *w) {
+    return w->tick;
+}
+
+int world_call(uintptr_t step, uintptr_t ctx, uint64_t t_us, const struct bus_batch *rx, struct bus_batch *tx) {
+    return ((bus_participant)step)((void *)ctx, t_us, rx, tx);
+}
+
+size_t world_take_log(struct world *w, const uint8_t **bytes) {
+    size_t n = w->log.used;
+    *bytes = w->log.bytes;
+    w->log.used = 0;
+    return n;
+}
+
+int world_link(const struct world *w, uint32_t board, struct world_link *out) {
+    const struct line *l = line_of(w, board);
+    if (l == NULL)
+        return WORLD_ERR_BOARD;
+    *out = l->stats;
+    uint64_t dropped = l->out.dropped + l->forward.dropped + l->held.dropped + l->log.dropped;
+    out->dropped_bytes = (uint32_t)(dropped + (w->mocks[board] ? w->mocks[board]->dropped : 0));
+    return WORLD_OK;
+}
+
+void world_score(const struct world *w, struct world_score *out) {
+    *out = w->judge.score;
+}
+
+size_t world_take_samples(struct world *w, const struct world_sample **rows) {
+    size_t n = w->judge.sample_count;
+    *rows = w->judge.samples;
+    w->judge.sample_count = 0;
+    return n;
+}
+
+uint64_t world_icd_hash(void) {
+    return BUS_ICD_HASH;
+}
+
+void world_firmware_hash(uint8_t *out) {
+    static const uint8_t hash[8] = FIRMWARE_HASH;
+    memcpy(out, hash, sizeof hash);
+}

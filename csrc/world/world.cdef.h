@@ -1,0 +1,129 @@
+/* The world's interface: what C callers include through world.h and what Python reads through cffi. One file, so that
+ * nothing is written twice; therefore only declarations stand here. bus.cdef.h and plant.cdef.h come before it. */
+
+struct world;
+
+enum world_error {
+    WORLD_OK = 0,
+    WORLD_ATTENTION = 1,    /* the participant asked to stop after this tick */
+    WORLD_LOG_FULL = 2,     /* take the hash log or the samples before the next tick */
+    WORLD_ERR_STATE = -1,   /* not possible in this state of the world or of the board */
+    WORLD_ERR_BOARD = -2,   /* no such board */
+    WORLD_ERR_WAITING = -3, /* a present board has not answered yet */
+    WORLD_ERR_ORBIT = -4,   /* the orbit table ends before this tick does: extend it and go on */
+};
+
+enum { WORLD_NVM_BYTES = 4096 }; /* BOARD_NVM_BYTES */
+
+struct world_config {
+    uint32_t nodes, strings;
+    uint32_t dt_us;
+    uint32_t sample_period_us; /* of the truth's time series; 0: none */
+    double undervoltage_v;     /* bus below: violation */
+    double soc_floor;          /* state of charge below: violation */
+    double over_temperature_c, hbm_over_temperature_c;
+    double discharge_w_allowed;  /* what leases may count on from the battery, above soc_floor */
+    double converter_efficiency; /* of the array regulator */
+};
+
+struct world *world_create(const struct world_config *c, struct plant *plant); /* NULL: no memory, or nodes > 1024 */
+void world_destroy(struct world *w);                                           /* the plant stays the caller's */
+
+/* ---------------------------------------------------------------- boards join and leave, between ticks */
+enum world_board_state { WORLD_BOARD_ABSENT = 0, WORLD_BOARD_JOINING = 1, WORLD_BOARD_PRESENT = 2 };
+
+enum world_verdict {
+    WORLD_HELLO_NONE = 0, /* has not said HELLO since it began to join */
+    WORLD_HELLO_GOOD = 1,
+    WORLD_HELLO_ICD = 2,   /* another ICD hash */
+    WORLD_HELLO_KIND = 3,  /* another kind of board */
+    WORLD_HELLO_ROLE = 4,  /* another address */
+    WORLD_HELLO_BENCH = 5, /* its firmware takes no TICK */
+};
+
+/* Begin to join: an external board (its line is open), or a mock that boots now. World keeps the mock's NVM. */
+int world_join_external(struct world *w, uint32_t board);
+int world_join_mock(struct world *w, uint32_t board, const uint8_t *hardware_id, uint8_t reset_cause);
+int world_verdict(const struct world *w, uint32_t board, struct bus_hello *hello); /* enum world_verdict, or error */
+int world_admit(struct world *w, uint32_t board);  /* after WORLD_HELLO_GOOD: present from the next tick on */
+int world_absent(struct world *w, uint32_t board); /* its line ended or its guard ran out; also while a tick is open */
+uint8_t *world_nvm(struct world *w, uint32_t board); /* WORLD_NVM_BYTES of a mock; NULL before it first joins */
+/* First bytes of a HELLO_REQ from the bench, for a board that does not speak first. */
+size_t world_hello_request(struct world *w, uint32_t board, uint8_t *out /* BUS_MAX_WIRE */);
+
+/* ---------------------------------------------------------------- ticks */
+/* Whole ticks, while every present board is a mock. Returns WORLD_OK, _ATTENTION, _LOG_FULL, _ERR_ORBIT or _ERR_STATE.
+ */
+int world_run(struct world *w, uint32_t max_ticks, bus_participant step, void *ctx, uint32_t *ticks_done);
+
+/* The same in parts, for external boards. begin: WORLD_OK or WORLD_LOG_FULL; then for each external board send what
+ * world_external_tx gives, feed what comes until nobody is waited for, then end. */
+int world_tick_begin(struct world *w);
+size_t world_external_tx(struct world *w, uint32_t board, const uint8_t **bytes);
+int world_external_rx(struct world *w, uint32_t board, const uint8_t *bytes, size_t n);
+int world_retransmit(struct world *w, uint32_t board, const uint8_t **bytes); /* bytes to send: the TICK again */
+uint32_t world_waiting(const struct world *w); /* external boards that have not answered */
+int world_is_waiting(const struct world *w, uint32_t board);
+int world_tick_end(struct world *w, bus_participant step, void *ctx);
+
+/* world_tick_end in two halves, for a participant that is not a C function: what boards sent it, then its answer. */
+int world_tick_collect(struct world *w, const struct bus_batch **rx);
+struct bus_batch *world_answer(struct world *w); /* cleared by collect */
+int world_tick_commit(struct world *w);
+
+int world_in_tick(const struct world *w); /* 1 between begin and commit */
+uint64_t world_t_us(const struct world *w);
+uint64_t world_tick(const struct world *w);
+int world_call(uintptr_t step, uintptr_t ctx, uint64_t t_us, const struct bus_batch *rx, struct bus_batch *tx);
+
+/* ---------------------------------------------------------------- what the world knows */
+/* The bus hash is SHA-256 over these records: tick u64, board u16, direction u8 (0 to the board), length u16 (all
+ * little-endian), then one frame (or damaged bytes) as on the wire. No HELLO, no HELLO_REQ, no repeated frame. */
+size_t world_take_log(struct world *w, const uint8_t **bytes); /* valid until the next tick */
+
+struct world_link {
+    uint64_t tx_frames, tx_bytes, rx_frames, rx_bytes; /* since creation, seen from the bench */
+    uint64_t absent_since_tick;                        /* tick at which the board went ABSENT last */
+    uint32_t epochs;                                   /* boots seen */
+    uint32_t absences, retransmissions;
+    uint32_t unexplained_bytes, unexplained_frames; /* the two ends' counts of one epoch differ */
+    uint32_t damaged_received;                      /* frames from the board that failed a check here */
+    uint32_t damaged_at_board;                      /* its own count of the same */
+    uint32_t gaps_received, gaps_at_board;          /* sequence */
+    uint32_t unknown_at_board;
+    uint32_t stray_done;    /* DONE that answers no open TICK */
+    uint32_t dropped_bytes; /* buffers of the world too small: never in a sane rig */
+    uint32_t state_hash;    /* of the last DONE */
+    uint8_t state;          /* enum world_board_state */
+};
+int world_link(const struct world *w, uint32_t board, struct world_link *out);
+
+struct world_score {
+    uint64_t ticks;
+    uint32_t undervoltage, overtemperature, lease_sum, soc_floor; /* episodes */
+    double lease_over_ws;                                         /* integral of the lease sum's excess */
+    double lease_sum_w, guarantee_w;                              /* now */
+    double soc_min;
+};
+void world_score(const struct world *w, struct world_score *out);
+
+/* One row of the truth's time series. */
+struct world_sample {
+    double t_s, available_w, used_w, nodes_w, hotel_w, soc, bus_v, batt_w, batt_c, array_c, die_max_c, hbm_max_c,
+        coolant_max_c, radiator_c, sunlight, work, lease_sum_w, guaranteed_w;
+};
+size_t world_take_samples(struct world *w, const struct world_sample **rows); /* valid until the next tick */
+
+uint64_t world_icd_hash(void);
+void world_firmware_hash(uint8_t *out);
+
+/* ---------------------------------------------------------------- one board in this process, outside any world */
+struct mock;
+struct mock *mock_create(uint8_t kind, uint16_t address, const uint8_t *hardware_id); /* NULL: no memory, or no kind */
+void mock_destroy(struct mock *m);
+void mock_boot(struct mock *m, uint8_t reset_cause);
+/* Bytes to the board. A reset that they lead to is carried out at the end: the new HELLO is behind DONE. */
+void mock_receive(struct mock *m, const uint8_t *bytes, size_t n);
+/* What it has sent; valid until the next call on this mock. Returns the number of bytes. */
+size_t mock_take(struct mock *m, const uint8_t **bytes);
+uint8_t *mock_nvm(struct mock *m); /* WORLD_NVM_BYTES */

@@ -1,0 +1,239 @@
+"""The world's external boards: opening their links, proving who is there, carrying bytes, noticing that one is gone.
+
+Only the wall clock decides here that a board does not answer; simulated time does not pass meanwhile.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hal._native import ffi, lib
+from hal.errors import BoardRefusedError, HalError, LinkDownError
+from hal.link import Board, Link
+
+Opener = Callable[[str, Board], Link]
+
+HELLO_GUARD_S = 10.0
+HELLO_REQUEST_S = 0.2
+"""A board on a lossy line that says nothing is asked for its HELLO so often."""
+DONE_GUARD_S = 30.0
+"""A lossless line (a child process) is given up only after so long: a loaded machine is no fault."""
+LOSSY_GUARD_S = 2.0
+RETRANSMIT_S = 0.25
+RECONNECT_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+
+KINDS = {1: "power_board", 2: "compute_node"}
+
+
+@dataclass
+class _Join:
+    """A line that is open, whose board has not proven who it is yet."""
+
+    started: float
+    asked: float
+
+
+@dataclass
+class _Lost:
+    """When to try a lost port again, and how often it was tried."""
+
+    at: float
+    tries: int = 0
+
+
+def check_hello(pointer: Any, board: Board, url: str) -> bool:
+    """True when the joining board has proven its identity, False when it has said nothing yet.
+
+    Raises `BoardRefusedError` with the reason when it is another board than the rig says.
+    """
+    hello = ffi.new("struct bus_hello *")
+    verdict = lib.world_verdict(pointer, _index(board), hello)
+    if verdict in (lib.WORLD_HELLO_NONE, lib.WORLD_HELLO_GOOD):
+        return bool(verdict == lib.WORLD_HELLO_GOOD)
+    reasons = {
+        lib.WORLD_HELLO_ICD: f"its ICD hash is {hello.icd_hash:016x}, expected {lib.world_icd_hash():016x}",
+        lib.WORLD_HELLO_KIND: f"it is a {KINDS.get(hello.kind, hello.kind)}, expected a {KINDS[board.kind]}",
+        lib.WORLD_HELLO_ROLE: f"its address is {hello.role}, expected {board.address}",
+        lib.WORLD_HELLO_BENCH: "its firmware takes no TICK (a flight build), expected one for the bench",
+    }
+    raise BoardRefusedError(f"board {board.role} on {url} refused: {reasons[verdict]}")
+
+
+def _index(board: Board) -> int:
+    return int(lib.bus_index_of(board.address))
+
+
+class Lines:
+    """Every external board of one world, by board index."""
+
+    def __init__(self, pointer: Any, opener: Opener, clock: Callable[[], float] = time.monotonic) -> None:
+        self._world = pointer
+        self._open_link = opener
+        self._clock = clock
+        self._poll = select.poll()
+        self._links: dict[int, Link] = {}
+        self._boards: dict[int, tuple[str, Board]] = {}
+        self._by_fd: dict[int, int] = {}
+        self._joining: dict[int, _Join] = {}
+        self._lost: dict[int, _Lost] = {}
+        self._bytes = ffi.new("const uint8_t **")
+
+    def __bool__(self) -> bool:
+        return bool(self._boards)
+
+    def open(self, boards: list[tuple[str, Board]]) -> None:
+        """Open these links and wait until each board has proven who it is. Raises `LinkError`, `BoardRefusedError`."""
+        try:
+            for url, board in boards:
+                self._connect(url, board)
+            while self._joining:
+                self._receive(HELLO_REQUEST_S if self._by_fd else 0)
+                for i in list(self._joining):
+                    self._join(i)
+        except HalError:
+            for _, board in boards:
+                self.close(_index(board))
+            raise
+
+    def close(self, index: int | None = None) -> None:
+        """Let go of one line (its board is absent from now on), or of all."""
+        for i in [index] if index is not None else list(self._links):
+            self._forget(i)
+            self._joining.pop(i, None)
+            self._lost.pop(i, None)
+            self._boards.pop(i, None)
+            lib.world_absent(self._world, i)
+
+    def urls(self) -> dict[int, str]:
+        """URL of every line that is open, by board index."""
+        return {i: link.url for i, link in self._links.items()}
+
+    def link(self, index: int) -> Link | None:
+        """The open link of a board; None when it is not there."""
+        return self._links.get(index)
+
+    def exchange(self) -> None:
+        """After world_tick_begin: send every board its bytes and carry answers until nobody is waited for."""
+        for i in list(self._links):
+            n = lib.world_external_tx(self._world, i, self._bytes)
+            if n:
+                self._send(i, bytes(ffi.buffer(self._bytes[0], n)))
+        started = resent = self._clock()
+        while lib.world_waiting(self._world):
+            self._receive(RETRANSMIT_S)
+            now = self._clock()
+            if now - resent >= RETRANSMIT_S and lib.world_waiting(self._world):
+                resent = now
+                self._overdue(now - started)
+
+    def reconnect(self) -> None:
+        """Between ticks, without waiting: try lost ports again, with back-off. A board that is not who it should be
+        stays out."""
+        if not self._lost:
+            return
+        now = self._clock()
+        for i, lost in self._lost.items():
+            if i not in self._links and now >= lost.at:
+                self._attempt(i, lambda i=i: self._connect(*self._boards[i]))  # type: ignore[misc]
+        self._receive(0)
+        for i in list(self._joining):
+            self._attempt(i, lambda i=i: self._join(i))  # type: ignore[misc]
+            if i not in self._joining and i in self._links:
+                del self._lost[i]
+
+    # ------------------------------------------------------------ one line
+    def _connect(self, url: str, board: Board) -> None:
+        i = _index(board)
+        link = self._open_link(url, board)
+        self._links[i] = link
+        self._boards[i] = (url, board)
+        now = self._clock()
+        self._joining[i] = _Join(now, now)
+        lib.world_join_external(self._world, i)
+        if link.fileno() >= 0:
+            self._by_fd[link.fileno()] = i
+            self._poll.register(link.fileno(), select.POLLIN)
+        else:
+            self._read(i)
+
+    def _attempt(self, i: int, action: Callable[[], None]) -> None:
+        """Do it; on failure the line is closed and tried again later."""
+        try:
+            action()
+        except HalError:
+            lost = self._lost[i]
+            self._drop(i)
+            self._joining.pop(i, None)
+            lost.tries += 1
+            lost.at = self._clock() + RECONNECT_S[min(lost.tries, len(RECONNECT_S) - 1)]
+
+    def _join(self, i: int) -> None:
+        """Admit the board when it has proven who it is; ask it again, or give up, when it is silent."""
+        url, board = self._boards[i]
+        if i not in self._links:
+            raise BoardRefusedError(f"board {board.role} on {url} refused: its line ended before its HELLO")
+        state, now = self._joining[i], self._clock()
+        if check_hello(self._world, board, url):
+            del self._joining[i]
+            lib.world_admit(self._world, i)
+        elif now - state.started > HELLO_GUARD_S:
+            raise BoardRefusedError(f"board {board.role} on {url} refused: no HELLO within {HELLO_GUARD_S:g} s")
+        elif self._links[i].lossy and now - state.asked >= HELLO_REQUEST_S:
+            state.asked = now
+            out = ffi.new("uint8_t[]", int(lib.BUS_MAX_WIRE))
+            self._send(i, bytes(ffi.buffer(out, lib.world_hello_request(self._world, i, out))))
+
+    def _send(self, i: int, data: bytes) -> None:
+        try:
+            link = self._links[i]
+            link.send(data)
+        except LinkDownError:
+            self._drop(i)
+            return
+        if link.fileno() < 0:
+            self._read(i)
+
+    def _receive(self, timeout_s: float) -> None:
+        for fd, _ in self._poll.poll(timeout_s * 1000):
+            if fd in self._by_fd:
+                self._read(self._by_fd[fd])
+
+    def _read(self, i: int) -> None:
+        try:
+            data = self._links[i].recv()
+        except LinkDownError:
+            self._drop(i)
+            return
+        if data:
+            lib.world_external_rx(self._world, i, data, len(data))
+
+    def _overdue(self, waited_s: float) -> None:
+        for i, link in list(self._links.items()):
+            if not lib.world_is_waiting(self._world, i):
+                continue
+            if waited_s >= (LOSSY_GUARD_S if link.lossy else DONE_GUARD_S):
+                self._drop(i)
+            elif link.lossy:
+                n = lib.world_retransmit(self._world, i, self._bytes)
+                if n > 0:
+                    self._send(i, bytes(ffi.buffer(self._bytes[0], n)))
+
+    def _drop(self, i: int) -> None:
+        """The line has ended, or its board is silent: ABSENT, and the world goes on."""
+        lossy = i in self._links and self._links[i].lossy
+        self._forget(i)
+        lib.world_absent(self._world, i)
+        if lossy:
+            self._lost.setdefault(i, _Lost(self._clock() + RECONNECT_S[0]))
+
+    def _forget(self, i: int) -> None:
+        link = self._links.pop(i, None)
+        for fd in [fd for fd, owner in self._by_fd.items() if owner == i]:
+            del self._by_fd[fd]
+            self._poll.unregister(fd)
+        if link is not None:
+            link.close()

@@ -1,0 +1,302 @@
+"""The world in this process: plant, bench and boards in lock-step behind the `BusPort` that flight knows.
+
+Boards on ``mock:`` are stepped in C, whole runs of ticks at a time; boards on other links get their bytes through
+`hal.lines`. Both kinds may be mixed. The world keeps the boards' persistent memory, the score and the bus hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hal._native import ffi, lib
+from hal.errors import WorldError
+from hal.lines import Lines, Opener, check_hello
+from hal.link import Board, open_link
+from hal.plant import Plant
+from hal.rig import BOARD_FAULTS, BoardSpec, Fault, Rig
+from hal.score import score_of
+
+SAMPLE_PERIOD_S = 10.0
+MAX_RUN_TICKS = 10_000
+
+Participant = Callable[[int, memoryview], bytes]
+"""A participant that is not a C function: (t_us, records that boards sent it) -> records for the boards; the format of
+the records is that of csrc/bus/batch.h."""
+
+
+def identity(rig: Rig, spec: BoardSpec, nvm: Path | None) -> Board:
+    """Who is expected in this role. Boards that the world makes get a hardware id from the rig's seed."""
+    kind = lib.BUS_BOARD_KIND_COMPUTE_NODE if spec.index else lib.BUS_BOARD_KIND_POWER_BOARD
+    hardware_id = hashlib.sha256(f"{rig.seed}:{spec.role}".encode()).digest()[:12]
+    return Board(spec.role, int(kind), int(lib.bus_address_of(spec.index)), hardware_id, nvm)
+
+
+class World:
+    """A `hal.port.BusPort` that makes its own satellite. Use as a context manager, or call `close`.
+
+    backend: put every board on this back end ("mock", "process"); None: as the rig says.
+    opener: opens links instead of `hal.link.open_link`; every board is then external, mocks too (for tests).
+    nvm: folder that keeps the persistent memory of process boards; None: a temporary one.
+    Raises `RigError`, `LinkError`, `BoardRefusedError`.
+    """
+
+    def __init__(
+        self, rig: Rig, backend: str | None = None, *, opener: Opener | None = None, nvm: Path | None = None
+    ) -> None:
+        self.rig = rig.with_backend(backend)
+        self.tick_us = self.rig.tick_us
+        self.late_ticks = 0
+        self._plant = Plant(self.rig.satellite, self.rig.orbit, self.rig.seed)
+        self._world = self._create()
+        self._all_external = opener is not None
+        self._lines = Lines(self._world, opener or open_link)
+        self._hash = hashlib.sha256()
+        self._samples: list[bytes] = []
+        self._done = ffi.new("uint32_t *")
+        self._bytes = ffi.new("const uint8_t **")
+        self._agenda = _agenda(self.rig.faults)
+        self._temporary = tempfile.TemporaryDirectory(prefix="dawnline-") if nvm is None else None
+        self._nvm = nvm if nvm is not None else Path(self._temporary.name)  # type: ignore[union-attr]
+        try:
+            self._join(list(self.rig.boards))
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End child processes, let go of ports. The score stays readable."""
+        self._lines.close()
+        self._agenda = []
+        if self._temporary is not None:
+            self._temporary.cleanup()
+        self._closed = True
+
+    # ------------------------------------------------------------ ticks
+    _closed = False
+
+    @property
+    def t_us(self) -> int:
+        """Simulated time of the last tick, in us."""
+        return int(lib.world_t_us(self._world))
+
+    @property
+    def pointer(self) -> Any:
+        """The cffi ``struct world *``."""
+        return self._world
+
+    @property
+    def tick(self) -> int:
+        """Ticks since the beginning."""
+        return int(lib.world_tick(self._world))
+
+    def run(self, max_ticks: int, step: int = 0, ctx: int = 0) -> int:
+        """As `BusPort.run`; step 0: nobody takes part."""
+        function = ffi.cast("bus_participant", step)
+        context = ffi.cast("void *", ctx)
+        done, attention = 0, False
+        while done < max_ticks and not attention:
+            ticks = self._prepare(max_ticks - done)
+            if self._lines:
+                self._begin()
+                result = lib.world_tick_end(self._world, function, context)
+                ticks = 1
+            else:
+                result = lib.world_run(self._world, ticks, function, context, self._done)
+                ticks = int(self._done[0])
+            self._drain()
+            _check(result)
+            done += ticks
+            attention = result == lib.WORLD_ATTENTION
+        return done
+
+    def step(self, participant: Participant | None) -> None:
+        """One tick with a participant in Python."""
+        self._prepare(1)
+        self._begin()
+        batch = ffi.new("const struct bus_batch **")
+        _check(lib.world_tick_collect(self._world, batch))
+        if participant is not None:
+            answer = participant(self.t_us, memoryview(ffi.buffer(batch[0].data, batch[0].used)))
+            tx = lib.world_answer(self._world)
+            if len(answer) > tx.capacity:
+                raise WorldError(f"an answer of {len(answer)} bytes, expected at most {tx.capacity}")
+            ffi.memmove(tx.data, answer, len(answer))
+            tx.used = len(answer)
+        _check(lib.world_tick_commit(self._world))
+        self._drain()
+
+    def _prepare(self, max_ticks: int) -> int:
+        """At a tick boundary: faults that are due, lost ports, the orbit. Returns how many ticks may run at once."""
+        if self._closed:
+            raise WorldError("the world is closed")
+        t_us = self.t_us
+        while self._agenda and self._agenda[0][0] <= t_us:
+            _, action, fault = self._agenda.pop(0)
+            self._act(action, fault)
+        self._lines.reconnect()
+        ticks = min(max_ticks, MAX_RUN_TICKS)
+        if self._agenda:
+            ticks = min(ticks, -(-(self._agenda[0][0] - t_us) // self.tick_us))
+        self._plant.ensure((t_us + (ticks + 1) * self.tick_us) * 1e-6)
+        return ticks
+
+    def _begin(self) -> None:
+        result = lib.world_tick_begin(self._world)
+        if result == lib.WORLD_LOG_FULL:
+            self._drain()
+            result = lib.world_tick_begin(self._world)
+        _check(result)
+        self._lines.exchange()
+
+    def _drain(self) -> None:
+        """Feed the bus hash and keep the samples."""
+        n = lib.world_take_log(self._world, self._bytes)
+        if n:
+            self._hash.update(ffi.buffer(self._bytes[0], n))
+        rows = ffi.new("const struct world_sample **")
+        count = lib.world_take_samples(self._world, rows)
+        if count:
+            self._samples.append(bytes(ffi.buffer(rows[0], count * ffi.sizeof("struct world_sample"))))
+
+    # ------------------------------------------------------------ boards
+    def kill(self, role: str) -> None:
+        """Switch a board off between two ticks: it is gone without a word. Only a board that the world makes."""
+        spec = self._spec(role)
+        if spec.index in self._lines.urls():
+            self._lines.close(spec.index)
+        _check(lib.world_absent(self._world, spec.index))
+
+    def start(self, role: str) -> None:
+        """Switch a board on again: it boots and has to prove who it is. Raises `LinkError`, `BoardRefusedError`."""
+        spec = self._spec(role)
+        if self.link(role)["state"] != lib.WORLD_BOARD_ABSENT:
+            raise WorldError(f"board {role} is on already")
+        self._join([spec])
+
+    def link(self, role: str) -> dict[str, int]:
+        """The bench's counters of one board's line (csrc/world/world.cdef.h, struct world_link)."""
+        out = ffi.new("struct world_link *")
+        _check(lib.world_link(self._world, self.rig.index_of(role), out))
+        return {name: int(getattr(out, name)) for name, _ in ffi.typeof("struct world_link").fields}
+
+    def pid(self, role: str) -> int | None:
+        """Process id of a board that is a child process; None for others."""
+        pid = getattr(self._lines.link(self.rig.index_of(role)), "pid", None)
+        return int(pid) if pid is not None else None
+
+    def _spec(self, role: str) -> BoardSpec:
+        spec = self.rig.boards[self.rig.index_of(role)]
+        if spec.backend == "serial":
+            raise WorldError(f"board {role} on {spec.link} cannot be switched on or off")
+        return spec
+
+    def _join(self, specs: list[BoardSpec]) -> None:
+        external: list[tuple[str, Board]] = []
+        for spec in specs:
+            board = identity(self.rig, spec, self._memory(spec) if spec.backend != "serial" else None)
+            if spec.backend != "mock" or self._all_external:
+                external.append((spec.link, board))
+                continue
+            cause = lib.BUS_RESET_CAUSE_POWER_ON
+            _check(lib.world_join_mock(self._world, spec.index, board.hardware_id, cause))
+            check_hello(self._world, board, spec.link)
+            _check(lib.world_admit(self._world, spec.index))
+        if external:
+            self._lines.open(external)
+
+    def _memory(self, spec: BoardSpec) -> Path:
+        path = self._nvm / f"{spec.role}.nvm"
+        if not path.exists():
+            path.write_bytes(b"\xff" * int(lib.WORLD_NVM_BYTES))  # as erased flash
+        return path
+
+    # ------------------------------------------------------------ faults
+    def fault(self, kind: str, index: int = 0, value: float = 1.0) -> None:
+        """Break something in the plant now; value 0 lifts it. Kinds: hal.rig.PLANT_FAULTS."""
+        self._plant.fault(kind, index, value)
+
+    def _act(self, action: str, fault: Fault) -> None:
+        if fault.kind in BOARD_FAULTS:
+            assert fault.board is not None
+            (self.kill if action == "begin" else self.start)(fault.board)
+        else:
+            self.fault(fault.kind, fault.index, fault.value if action == "begin" else 0.0)
+
+    # ------------------------------------------------------------ what the world knows
+    @property
+    def truth_now(self) -> Any:
+        """The plant's truth (csrc/plant/plant.cdef.h, struct plant_truth) as a live cffi pointer."""
+        return self._plant.truth
+
+    def bus_sha256(self) -> str:
+        """The bus hash so far."""
+        self._drain()
+        return self._hash.hexdigest()
+
+    def score(self) -> dict[str, Any]:
+        """The truth so far; keys and units in `hal.score`."""
+        native = ffi.new("struct world_score *")
+        lib.world_score(self._world, native)
+        links = {board.role: self.link(board.role) for board in self.rig.boards}
+        return score_of(self.rig, self.t_us, native, self._plant.truth, links, self.bus_sha256(), self.late_ticks)
+
+    def truth(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Time series of the truth, a row every 10 s: name -> array (struct world_sample; W, C, V, fractions of 1)."""
+        self._drain()
+        names = [name for name, _ in ffi.typeof("struct world_sample").fields]
+        rows = np.frombuffer(b"".join(self._samples), np.float64).reshape(-1, len(names))
+        return {name: rows[:, i].copy() for i, name in enumerate(names)}
+
+    def _create(self) -> Any:
+        s = self.rig.satellite
+        config = ffi.new("struct world_config *")
+        config.nodes = s.node.count
+        config.strings = s.array.strings
+        config.dt_us = self.tick_us
+        config.sample_period_us = round(max(SAMPLE_PERIOD_S * 1e6, self.tick_us))
+        config.undervoltage_v = s.bus.undervoltage_v
+        config.soc_floor = s.battery.soc_floor
+        config.over_temperature_c = s.node.over_temperature_c
+        config.hbm_over_temperature_c = s.node.hbm_over_temperature_c
+        config.discharge_w_allowed = s.battery.discharge_w_allowed
+        config.converter_efficiency = s.array.converter_efficiency
+        world = ffi.gc(lib.world_create(config, self._plant.pointer), lib.world_destroy)
+        if world == ffi.NULL:
+            raise WorldError(f"no memory for a world of {s.node.count} nodes")
+        return world
+
+
+def _agenda(faults: tuple[Fault, ...]) -> list[tuple[int, str, Fault]]:
+    """(t_us, begin or end, fault) in the order of time; an end comes before a beginning of the same moment."""
+    agenda = []
+    for fault in faults:
+        at_us = round(fault.at_s * 1e6)
+        agenda.append((at_us, "begin", fault))
+        if fault.for_s > 0:
+            agenda.append((at_us + round(fault.for_s * 1e6), "end", fault))
+    return sorted(agenda, key=lambda entry: (entry[0], entry[1] == "begin"))
+
+
+def _check(result: int) -> None:
+    if result >= 0:
+        return
+    reasons = {
+        int(lib.WORLD_ERR_STATE): "not possible in this state of the world or of the board",
+        int(lib.WORLD_ERR_BOARD): "no such board",
+        int(lib.WORLD_ERR_WAITING): "a board has not answered",
+        int(lib.WORLD_ERR_ORBIT): "the orbit ends before this tick",
+    }
+    raise WorldError(f"world: {reasons[result]}")
