@@ -124,9 +124,14 @@ static enum mppt_news probe(struct mppt *m, const struct mppt_inputs *in) {
     return MPPT_SWEPT;
 }
 
+static int is_periodic_due(const struct mppt *m, const struct mppt_inputs *in) {
+    uint64_t sweep_us = (uint64_t)clamp_max_u32(in->dt_us, MPPT_WINDOW_US) * MPPT_SWEEP_POINTS;
+    return m->since_sweep_us >= clamp_max_u32(clamp_u64_to_u32(sweep_us * SWEEP_COST), MPPT_SWEEP_US);
+}
+
 /* Compares power over MPPT_TREND_US: steady after sunrise, or fallen by more than an eighth. */
 static void watch_trend(struct mppt *m, const struct mppt_inputs *in, uint32_t now_mw) {
-    if (m->trend_us < MPPT_TREND_US) {
+    if (m->trend_us < MPPT_TREND_US || is_sweeping(m)) {
         return;
     }
     uint32_t was_mw = m->trend_mw;
@@ -139,11 +144,8 @@ static void watch_trend(struct mppt *m, const struct mppt_inputs *in, uint32_t n
         m->sweep_due = 1;
     }
     int fell = known && now_mw < was_mw - was_mw / 8;
-    m->sweep_due = (uint8_t)(m->sweep_due || (fell && !m->settling && m->since_sweep_us >= RETRY_US));
-    uint32_t window_us = clamp_max_u32(in->dt_us, MPPT_WINDOW_US);
-    uint64_t period_us = (uint64_t)window_us * MPPT_SWEEP_POINTS * SWEEP_COST;
-    uint32_t every_us = clamp_max_u32(clamp_u64_to_u32(period_us), MPPT_SWEEP_US);
-    m->sweep_due = (uint8_t)(m->sweep_due || m->since_sweep_us >= every_us);
+    int retries = fell && !m->settling && m->since_sweep_us >= RETRY_US;
+    m->sweep_due = (uint8_t)(m->sweep_due || retries || is_periodic_due(m, in));
 }
 
 /* ---- perturb and observe */
@@ -175,8 +177,7 @@ static void decide(struct mppt *m, const struct mppt_inputs *in, uint32_t hold_m
 
 static void next_decision(struct mppt *m, const struct mppt_inputs *in, uint32_t now_mw) {
     watch_trend(m, in, now_mw);
-    uint32_t window_us = clamp_max_u32(in->dt_us, MPPT_WINDOW_US);
-    int rested = m->pause_us >= clamp_max_u32(MPPT_PAUSE_US, 4 * window_us);
+    int rested = m->pause_us >= MPPT_PAUSE * m->burst_us;
     if (m->sweep_due || (is_sweeping(m) && rested)) {
         begin_burst(m, in, now_mw);
     } else {

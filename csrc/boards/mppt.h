@@ -14,9 +14,9 @@
 #include <stdint.h>
 
 #define MPPT_SWEEP_POINTS 14
-#define MPPT_WINDOW_US 50000u    /* least time to measure at one voltage */
-#define MPPT_BURST_US 700000u    /* most time away from the tracked voltage */
-#define MPPT_PAUSE_US 2000000u   /* least time of tracking between two bursts */
+#define MPPT_WINDOW_US 50000u /* least time to measure at one voltage */
+#define MPPT_BURST_US 700000u /* most time away from the tracked voltage */
+#define MPPT_PAUSE 20u        /* tracking between two bursts, in lengths of a burst: a sweep costs 2 % while it lasts */
 #define MPPT_SWEEP_US 300000000u /* least time between two periodic sweeps */
 #define MPPT_TREND_US 2000000u   /* over which power is compared to tell ramp and drop */
 
