@@ -29,6 +29,7 @@ from hal.port import BusPort
 from hal.rig import Entry
 
 SLOW_US = 1_000_000
+JOBS_US = 5_000_000  # progress and checkpoints, when nothing asks for attention
 FORECAST_AGAIN_US = 600_000_000
 
 
@@ -63,8 +64,8 @@ class Planned:
     telecommand: Telecommand
 
 
-def plan(timeline: Sequence[Entry], from_us: int = 0) -> list[Planned]:
-    """A rig's timeline as telecommands, without what was due at from_us or before. Raises `FlightError`."""
+def plan(timeline: Sequence[Entry], after_us: int = -1) -> list[Planned]:
+    """A rig's timeline as telecommands, without what entered up to after_us. Raises `FlightError`."""
     planned = []
     for count, entry in enumerate(timeline):
         try:
@@ -72,7 +73,7 @@ def plan(timeline: Sequence[Entry], from_us: int = 0) -> list[Planned]:
         except icd.IcdError as error:
             raise FlightError(f"timeline[{count}] at {entry.at_s:g} s: {error}") from None
         t_us = round(entry.at_s * 1e6)
-        if t_us > from_us or from_us == 0:
+        if t_us > after_us:
             planned.append(Planned(t_us, telecommand))
     return sorted(planned, key=lambda p: p.t_us)
 
@@ -80,8 +81,9 @@ def plan(timeline: Sequence[Entry], from_us: int = 0) -> list[Planned]:
 class Executive:
     """One flight computer on one port.
 
-    timeline: telecommands that enter by themselves. batch: at most so many ticks at once (for tests; None: as many as
-    fit). Raises `FlightError` for a timeline or a storage that cannot be flown.
+    timeline: telecommands that enter by themselves. tap: called with all telemetry, as the radio is. batch: at most so
+    many ticks at once (for tests; None: as many as fit). Raises `FlightError` for a timeline or a storage that cannot
+    be flown.
     """
 
     def __init__(
@@ -92,13 +94,14 @@ class Executive:
         radio: Radio | None = None,
         pacing: Pacing | None = None,
         timeline: Sequence[Entry] = (),
+        tap: Callable[[bytes], None] | None = None,
         batch: int | None = None,
     ) -> None:
         self.port, self.storage, self.radio = port, storage, radio
         self.pacing = pacing or Pacing()
         self.boot_count = storage.meta("boot_count") + 1
         self.session = storage.meta("session") + 1
-        self.telemetry = Telemetry(radio.send if radio else None)
+        self.telemetry = Telemetry([send for send in (radio.send if radio else None, tap) if send])
         self.events = Events(self.telemetry)
         self.parameters = Parameters()
         self.loop = Loop(port.rig, self.session, adopt=self.boot_count == 1)
@@ -112,11 +115,12 @@ class Executive:
             self.housekeeping.report,
         )  # fmt: skip
         self.housekeeping.commands = self.commands
-        self._timeline = plan(timeline, port.t_us)
+        self._timeline = plan(timeline, storage.meta("timeline_us", -1))
         self._forecast = Forecast(port.rig.orbit)
         self._forecast_us = 0
         self._batch = batch
         self._slow_us = 0
+        self._jobs_us = 0
         self._skipped_bytes = 0
         self._storage_failed = 0
         self._ended = False
@@ -146,6 +150,17 @@ class Executive:
         self.housekeeping.retune()
 
     # ------------------------------------------------------------ running
+    def await_ground(self, polls: int, *, held: bool = False) -> bool:
+        """Stand before the first tick until a station is there (held: until it holds time). Polls once a second at
+        most, so many times; False when none came."""
+        assert self.radio is not None
+        for _ in range(polls):
+            self._take(self.radio.poll(WAIT_S))
+            if self.radio.held or (self.radio.stations and not held):
+                self._take(self.radio.poll(WAIT_S / 2))  # its first bytes may say that it holds time
+                return True
+        return False
+
     def run(self, until_us: int | None, stop: Callable[[], bool] = lambda: False) -> None:
         """Fly until `until_us` (None: for good), until the world ends, or until `stop` says so (asked between runs)."""
         self._stop = stop
@@ -208,7 +223,9 @@ class Executive:
 
     def _enter_timeline(self) -> None:
         while self._timeline and self._timeline[0].t_us <= self.port.t_us:
-            self.commands.handle(self._timeline.pop(0).telecommand, self.port.t_us)
+            planned = self._timeline.pop(0)
+            self.commands.handle(planned.telecommand, self.port.t_us)
+            self.storage.set_meta("timeline_us", planned.t_us)
 
     def _take(self, telecommands: list[Telecommand]) -> None:
         for telecommand in telecommands:
@@ -216,15 +233,17 @@ class Executive:
 
     # ------------------------------------------------------------ the slow group
     def _attend(self, attention: int) -> None:
-        """Between slow cycles: follow boards and jobs at the very tick."""
+        """Follow boards and jobs at the very tick at which the loop saw something happen to them."""
         t_us = self.port.t_us
         if attention & ATTENTION_SESSION:
             self.session = int(self.loop.status().session)
             self.storage.set_meta("session", self.session)
         for event in self.loop.events():
             self.events.emit(event)
-        self.jobs.update(t_us)
-        self._adopt()
+        if attention or self.jobs.changed or t_us >= self._jobs_us:
+            self.jobs.update(t_us)
+            self._adopt()
+            self._jobs_us = t_us + JOBS_US
 
     def _adopt(self) -> None:
         """On a first flight, nodes that were found running are wanted: keep that as if commanded."""
@@ -244,8 +263,8 @@ class Executive:
         if self.radio is not None:
             self._take(self.radio.poll())
             self._count_garbage(t_us)
-        self._attend(attention)
         self.commands.update(t_us)
+        self._attend(attention)
         self.housekeeping.cycle(t_us)
         self._end_of_run()
         slip_us = self.pacing.end_slow(SLOW_US)

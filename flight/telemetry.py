@@ -7,7 +7,7 @@ Packets that no ground has received are not kept beyond the ring: a store of tel
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flight import icd
@@ -18,12 +18,12 @@ APID = int(icd.Apid.FLIGHT)
 
 
 class Telemetry:
-    """`send` takes the bytes of whole packets, one call per flush."""
+    """Each of `sinks` takes the bytes of whole packets, one call per flush."""
 
-    def __init__(self, send: Callable[[bytes], None] | None = None) -> None:
+    def __init__(self, sinks: Sequence[Callable[[bytes], None]] = ()) -> None:
         self.ring: deque[bytes] = deque(maxlen=RING_PACKETS)
         self.packets = 0
-        self._send = send
+        self._sinks = sinks
         self._outbox: list[bytes] = []
         self._header = ffi.new("struct space_header *")
         self._header.type = lib.SPACE_TM
@@ -61,6 +61,7 @@ class Telemetry:
     def flush(self) -> None:
         """Hand everything emitted since the last flush to the radio."""
         if self._outbox:
-            if self._send is not None:
-                self._send(b"".join(self._outbox))
+            packets = b"".join(self._outbox)
             self._outbox.clear()
+            for sink in self._sinks:
+                sink(packets)

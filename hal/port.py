@@ -13,12 +13,20 @@ from hal.rig import Rig
 class BusPort(Protocol):
     """The board bus, one tick at a time. Every tick calls flight's C participant (csrc/bus/batch.h) exactly once."""
 
-    rig: Rig
-    """What the satellite is made of, as far as its own flight computer may know: names, numbers, ranges."""
-    tick_us: int
-    """Length of one tick, in simulated us."""
-    t_us: int
-    """Simulated time of the last tick that was run; 0 before the first."""
+    @property
+    def rig(self) -> Rig:
+        """What the satellite is made of, as far as its own flight computer may know: names, numbers, ranges."""
+        ...
+
+    @property
+    def tick_us(self) -> int:
+        """Length of one tick, in simulated us."""
+        ...
+
+    @property
+    def t_us(self) -> int:
+        """Simulated time of the last tick that was run; 0 before the first."""
+        ...
 
     def run(self, max_ticks: int, step: int, ctx: int) -> int:
         """Run up to `max_ticks` ticks.

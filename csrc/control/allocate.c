@@ -28,7 +28,7 @@ static struct share survey(struct ctl *c) {
             n->target_mw = c->config.node.floor_mw;
             int held = n->phase == CTL_PHASE_UP && n->lease_count > 0 && ctl_ready(c, (uint16_t)(1 + i));
             s.caps += held ? ctl_max(n->target_mw, n->tlm.power_mw) : n->in_force_mw;
-            s.draw += ctl_max(n->tlm.power_mw, boot);
+            s.draw += ctl_max(ctl_min(n->tlm.power_mw, n->in_force_mw), boot);
             continue;
         }
         n->target_mw = upper(c, n);

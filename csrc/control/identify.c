@@ -7,7 +7,7 @@
 
 void ctl_link_refuse(struct ctl *c, uint16_t board, uint8_t refusal, int32_t got) {
     struct ctl_link *l = &c->links[board];
-    int told = l->status == SPACE_BOARD_STATUS_REFUSED && l->refusal == refusal;
+    int told = l->refusal == refusal;
     l->status = SPACE_BOARD_STATUS_REFUSED;
     l->refusal = refusal;
     l->command.type = 0;
@@ -46,13 +46,13 @@ static uint8_t check(const struct ctl *c, uint16_t board, const struct bus_heade
 
 static void accept(struct ctl *c, uint16_t board, const struct bus_hello *hello) {
     struct ctl_link *l = &c->links[board];
-    int other = !l->identified || memcmp(l->hardware_id, hello->hardware_id, 12) != 0;
+    int other = !l->known || memcmp(l->hardware_id, hello->hardware_id, 12) != 0;
     int booted = other || hello->boot_count != l->boot_count;
+    l->known = 1;
     memcpy(l->hardware_id, hello->hardware_id, 12);
     l->identified = 1;
     l->boot_count = hello->boot_count;
     l->status = SPACE_BOARD_STATUS_CONFIGURING;
-    l->refusal = 0;
     l->config_step = 0;
     l->command.type = 0;
     l->reset_wanted = 0;
@@ -98,6 +98,7 @@ void ctl_configured(struct ctl *c, uint16_t board) {
     if (l->status != SPACE_BOARD_STATUS_CONFIGURING || ++l->config_step < steps(c, board))
         return;
     l->status = SPACE_BOARD_STATUS_READY;
+    l->refusal = 0;
     c->attention |= CTL_ATTENTION_BOARD;
     ctl_event(c, SPACE_EVENT_BOARD_READY, bus_address_of(board), (int32_t)(l->boot_count & INT32_MAX), l->config_step);
 }

@@ -33,11 +33,12 @@ struct ctl_link {
     uint32_t rx_frames;
     uint16_t tx_seq, rx_seq;
     uint8_t rx_seq_known;
-    uint8_t status; /* SPACE_BOARD_STATUS_* */
-    uint8_t refusal;
+    uint8_t status;  /* SPACE_BOARD_STATUS_* */
+    uint8_t refusal; /* of the last refusal, until the board is ready */
     uint8_t config_step;
     uint8_t reset_wanted;
-    uint8_t identified; /* hardware_id is known */
+    uint8_t identified; /* it flies: no other board may have its hardware id */
+    uint8_t known;      /* hardware_id and boot_count are of an earlier HELLO */
     uint8_t hardware_id[12];
     struct ctl_command command;
     struct bus_receiver receiver;

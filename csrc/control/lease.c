@@ -65,7 +65,7 @@ uint32_t ctl_lease_in_force(const struct ctl *c, uint16_t node) {
     if (n->phase == CTL_PHASE_OFF && heard && ctl_ready(c, (uint16_t)(1 + node)) && n->lease_count == 0 &&
         (n->tlm.state == BUS_NODE_STATE_OFF || n->tlm.state == BUS_NODE_STATE_FAULT))
         cap = 0;
-    return (uint32_t)ctl_max(cap, heard ? n->tlm.power_mw : 0);
+    return (uint32_t)ctl_max(cap, heard && ctl_ready(c, (uint16_t)(1 + node)) ? n->tlm.power_mw : 0);
 }
 
 static void send(struct ctl *c, uint16_t node, uint32_t cap_mw) {

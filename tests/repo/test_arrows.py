@@ -5,9 +5,19 @@ from pathlib import Path
 from tests.repo import tree
 
 # What the on-board modules of flight may know of hal: how to reach boards, and what a rig says.
-ON_BOARD_HAL = ("hal.port", "hal.rig", "hal.satellite", "hal.link", "hal.errors", "hal.icd", "hal.pacing", "hal.strict")
+ON_BOARD_HAL = (
+    "hal.port",
+    "hal.rig",
+    "hal.satellite",
+    "hal.link",
+    "hal.errors",
+    "hal.icd",
+    "hal.pacing",
+    "hal.strict",
+    "hal.orbit",
+)
 # What they may never reach, not even through a module that they may know.
-TRUTH = ("hal.world", "hal.plant", "hal.bench", "hal.score", "hal.server", "hal.orbit", "hal.faults")
+TRUTH = ("hal.world", "hal.plant", "hal.bench", "hal.score", "hal.server", "hal.faults")
 
 C_KNOWS = {
     "bus": (),

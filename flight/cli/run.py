@@ -1,0 +1,296 @@
+"""`flight run`: fly a rig, in this process or against a world that is served by another one."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from flight.cli.progress import Progress
+from flight.errors import FlightError
+from flight.executive import Executive
+from flight.forecast import Forecast
+from flight.icd import Event
+from flight.loop import LoopEvent
+from flight.pacing import Pacing
+from flight.radio import Radio, parse_address
+from flight.storage import Storage
+from ground.recorder import Recorder
+from hal.pacing import parse_speed
+from hal.remote import RemoteWorld
+from hal.rig import Rig, load_rig
+from hal.world import World
+
+EXAMPLE = """examples:
+  flight run --rig demo --orbits 1 --json
+  flight run --rig desk --backend process --for 600
+  flight run --rig demo --speed 100 --radio tcp:127.0.0.1:10025
+  flight run --world /run/user/1000/dawnline/demo.sock --storage flight-state
+"""
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1e9:
+        raise argparse.ArgumentTypeError(f"{text} is out of range, expected above 0 and at most 1e9")
+    return value
+
+
+def _tick(text: str) -> float:
+    value = float(text)
+    if not 0.01 <= value <= 10:
+        raise argparse.ArgumentTypeError(f"{text} is out of range, expected 0.01 to 10 s")
+    return value
+
+
+def _speed(text: str) -> float:
+    """Infinity for max."""
+    try:
+        return parse_speed(text) or math.inf
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 1 << 63:
+        raise argparse.ArgumentTypeError(f"{text} is out of range, expected 0 to 2^63 - 1")
+    return value
+
+
+def add(commands: Any) -> None:
+    """Add the command to a parser."""
+    p = commands.add_parser(
+        "run",
+        help="fly a rig",
+        description="Fly a rig: one that ships (demo, ai1, desk) or a file.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    where = p.add_mutually_exclusive_group(required=True)
+    where.add_argument("--rig", help="name of a rig that ships, or a .toml file")
+    where.add_argument("--world", metavar="SOCKET", help="fly the world that `hal serve` has at this socket")
+    p.add_argument("--backend", choices=("mock", "process"), help="put every board on this back end")
+    length = p.add_mutually_exclusive_group()
+    length.add_argument("--orbits", type=_seconds, metavar="N", help="fly so many orbits")
+    length.add_argument("--for", type=_seconds, dest="seconds", metavar="SECONDS", help="fly so long (simulated)")
+    p.add_argument("--tick", type=_tick, metavar="SECONDS", help="length of a tick instead of the rig's")
+    p.add_argument(
+        "--speed", type=_speed, metavar="max|X",
+        help="simulated seconds per second (default: 1 with a real board, else max)",
+    )  # fmt: skip
+    p.add_argument("--seed", type=_seed, help="seed of the world instead of the rig's")
+    p.add_argument("--radio", metavar="tcp:HOST:PORT", help="listen for ground stations here")
+    p.add_argument(
+        "--await-ground", type=_seconds, metavar="SECONDS", help="stand still until a ground station has connected"
+    )
+    p.add_argument("--no-timeline", action="store_true", help="do not fly the rig's timeline")
+    p.add_argument("--storage", type=Path, metavar="DIR", help="what survives a restart (default: a temporary folder)")
+    p.add_argument("--report", type=Path, metavar="FILE", help="write an HTML report of the flight")
+    p.add_argument("--json", action="store_true", help="print the result as JSON")
+    p.set_defaults(function=command)
+
+
+@dataclass(slots=True)
+class _Flight:
+    """What one run is made of."""
+
+    port: World | RemoteWorld
+    executive: Executive
+    pacing: Pacing
+    recorder: Recorder | None
+    losses: int = 0
+
+
+def command(args: argparse.Namespace) -> int:
+    """Run it; the result goes to stdout, everything else to stderr."""
+    _check(args)
+    rig = _rig(args) if args.rig else None
+    with contextlib.ExitStack() as stack:
+        flight = _build(args, rig, stack)
+        until_us = _until(args, flight)
+        begun_us = flight.port.t_us
+        stop = _stop_on_signals(stack)
+        if args.await_ground:
+            _await_ground(flight, args.await_ground)
+        started = time.monotonic()
+        with Progress(flight.executive, begun_us, until_us, quiet=args.json) as progress:
+            flight.executive.run(until_us, lambda: stop() or progress.tick())
+        wall_s = time.monotonic() - started
+        result = _result(flight, begun_us, wall_s)
+        if flight.recorder is not None:
+            from ground.report import write_report
+
+            truth = flight.port.truth() if isinstance(flight.port, World) else None
+            write_report(args.report, flight.recorder, truth, result)
+    print(json.dumps(result, indent=2) if args.json else _text(result))
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """What argparse cannot say: which options go together, and what would fail only after the flight."""
+    if args.world:
+        for name in ("backend", "tick", "seed", "speed"):
+            if getattr(args, name) is not None:
+                raise FlightError(f"--{name} is the world's to choose: give it to `hal serve`")
+    if args.await_ground and not args.radio:
+        raise FlightError("--await-ground needs --radio")
+    if args.report is not None:
+        from ground.report import check_writable  # only when asked: a flight does not wait for a page's modules
+
+        check_writable(args.report)
+
+
+def _rig(args: argparse.Namespace) -> Rig:
+    rig = load_rig(args.rig).with_backend(args.backend)
+    if args.tick is not None:
+        rig = rig.with_tick(args.tick)
+    return rig if args.seed is None else replace(rig, seed=args.seed)
+
+
+def _build(args: argparse.Namespace, rig: Rig | None, stack: contextlib.ExitStack) -> _Flight:
+    """Everything that can be refused is opened before the first tick."""
+    radio = Radio(*parse_address(args.radio)) if args.radio else None
+    if radio is not None:
+        stack.callback(radio.close)
+    directory = args.storage or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dawnline-")))
+    storage = Storage(directory)
+    stack.callback(storage.close)
+    port: World | RemoteWorld = RemoteWorld(args.world) if rig is None else World(rig)
+    stack.callback(port.close)
+    pacing = Pacing(_pace(args, port.rig))
+    recorder = Recorder() if args.report is not None else None
+    executive = Executive(
+        port, storage, radio=radio, pacing=pacing, timeline=() if args.no_timeline else port.rig.timeline,
+        tap=recorder.feed if recorder else None,
+    )  # fmt: skip
+    stack.callback(executive.close)
+    flight = _Flight(port, executive, pacing, recorder)
+
+    def count(event: LoopEvent) -> None:
+        flight.losses += event.code == Event.BOARD_LOST
+
+    executive.events.listeners.append(count)
+    return flight
+
+
+def _pace(args: argparse.Namespace, rig: Rig) -> float | None:
+    """A served world paces itself."""
+    if args.world:
+        return None
+    if args.speed is not None:
+        return None if math.isinf(args.speed) else float(args.speed)
+    real = any(b.backend == "serial" for b in rig.boards)
+    return 1.0 if real else None
+
+
+def _until(args: argparse.Namespace, flight: _Flight) -> int | None:
+    """Until when to fly, in us; None: for good."""
+    if args.seconds is not None:
+        return int(flight.port.t_us + round(args.seconds * 1e6))
+    if args.orbits is not None:
+        return int(flight.port.t_us + round(args.orbits * Forecast(flight.port.rig.orbit).period_s * 1e6))
+    return None
+
+
+def _stop_on_signals(stack: contextlib.ExitStack) -> Callable[[], bool]:
+    """SIGINT and SIGTERM end the flight after the run of ticks that is under way, with its result."""
+    asked: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before = signal.signal(number, lambda got, _: asked.append(got))
+        stack.callback(signal.signal, number, before)
+    return lambda: bool(asked)
+
+
+def _await_ground(flight: _Flight, seconds: float) -> None:
+    if not flight.executive.await_ground(max(1, round(seconds))):
+        raise FlightError(f"no ground station connected within {seconds:g} s")
+
+
+# ------------------------------------------------------------------ the result
+def _result(flight: _Flight, begun_us: int, wall_s: float) -> dict[str, Any]:
+    """The object that `--json` prints. What only a world knows is null without one."""
+    port, status = flight.port, flight.executive.loop.status()
+    sim_s = (port.t_us - begun_us) / 1e6
+    result: dict[str, Any] = {
+        "rig": port.rig.name,
+        "boards": len(port.rig.boards),
+        "orbits": sim_s / Forecast(port.rig.orbit).period_s,
+        "ticks": (port.t_us - begun_us) // port.tick_us,
+        "sim_s": sim_s,
+        "wall_s": wall_s,
+        "speed": sim_s / wall_s if wall_s > 0 else None,
+    }
+    if isinstance(port, World):
+        port.late_ticks = flight.pacing.late_ticks
+        result |= _truth(port)
+    else:
+        result |= _seen(status) | {"late_ticks": port.late_ticks}
+    jobs = flight.executive.jobs
+    return result | {
+        "lost_boards": int(status.boards_lost),
+        "board_losses": flight.losses,
+        "work_credited": jobs.work_mu / 1000,
+        "jobs": {state.name.lower(): count for state, count in jobs.counts.items()},
+        "mode": int(status.mode),
+        "slips": flight.pacing.slips,
+    }
+
+
+def _truth(world: World) -> dict[str, Any]:
+    score = world.score()
+    renamed = {"frames_to_boards": "frames_sent", "frames_from_boards": "frames_received"}
+    skipped = ("rig", "boards", "ticks", "sim_s")
+    return {renamed.get(key, key): value for key, value in score.items() if key not in skipped}
+
+
+def _seen(status: Any) -> dict[str, Any]:
+    """What flight itself has counted."""
+    errors = ("crc_errors", "cobs_errors", "length_errors", "sequence_gaps", "stale_frames", "bad_payloads")
+    return {
+        "frames_sent": int(status.frames_sent),
+        "frames_received": int(status.frames_received),
+        "bytes": int(status.bytes_sent + status.bytes_received),
+        "link_errors": {name: int(getattr(status, name)) for name in (*errors, "unknown_frames", "retransmissions")},
+        "violations": None,
+        "energy": None,
+        "compute": None,
+        "eclipse_s": None,
+        "bus_sha256": None,
+    }
+
+
+def _lines(result: dict[str, Any]) -> Iterator[str]:
+    yield (
+        f"{result['rig']}: {result['boards']} boards, {result['ticks']} ticks, {result['sim_s']:.0f} s "
+        f"({result['orbits']:.2f} orbits) in {result['wall_s']:.1f} s, {result['speed'] or 0:.0f} x real time"
+    )
+    errors = sum(result["link_errors"].values())
+    yield f"bus: {result['frames_sent']} frames sent, {result['frames_received']} received, {errors} link errors"
+    if result["energy"] is not None:
+        energy, compute = result["energy"], result["compute"]
+        yield (
+            f"energy: {energy['pv_available_j'] / 3.6e6:.2f} kWh available, {energy['pv_used_j'] / 3.6e6:.2f} used, "
+            f"{energy['nodes_j'] / 3.6e6:.2f} in nodes; least charge {100 * energy['soc_min']:.1f} %"
+        )
+        yield f"compute: {compute['work']:.1f} work units, {compute['gpu_hours']:.2f} accelerator hours"
+        violations = ", ".join(f"{name} {count}" for name, count in result["violations"].items())
+        yield f"eclipse {result['eclipse_s']:.0f} s; violations: {violations}"
+    yield f"late ticks {result['late_ticks']}, boards lost {result['lost_boards']}"
+    if result["bus_sha256"]:
+        yield f"bus hash {result['bus_sha256']}"
+
+
+def _text(result: dict[str, Any]) -> str:
+    return "\n".join(_lines(result))
+
+
+__all__ = ["add", "command"]
