@@ -36,6 +36,7 @@ class Station:
         self.commands: list[Command] = []
         self.holding = False
         self.reconnections = 0
+        self.reconnect_within_s = silence_s  # wall-clock time that a lost line may take to come back
         self.taps: list[Callable[[bytes], None]] = []  # called with every chunk received
         self.idlers: list[Callable[[], None]] = []  # called at least every 0.1 s of wall-clock time while waiting
         self._link = link
@@ -325,7 +326,7 @@ class Station:
     def _line_ended(self) -> None:
         if not self._reconnect:
             raise LinkError(f"the link to {self.url} ended (simulated time {self.t_s:.1f} s)")
-        self._link.open(self._silence_s)
+        self._link.open(self.reconnect_within_s)
         self.reconnections += 1
         self._splitter = Splitter(packets.TM, _APIDS)
         self.telemetry_state.forget_sequence()

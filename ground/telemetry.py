@@ -97,8 +97,7 @@ class Telemetry:
 
     def take(self, packet: Packet) -> Sample | Event | Report | None:
         """Takes one packet; returns what it completed. None: unknown, or a page of a table that is not whole yet."""
-        self.packets += 1
-        self._count_lost(packet)
+        self.count(packet)
         name = packet_name(packet)
         if name is None:
             self.unknown_packets += 1
@@ -142,7 +141,9 @@ class Telemetry:
         rows.sort(key=lambda row: int(row["node"]))
         return Sample("hk_nodes", page.t_us, {"total": page["total"], "nodes": rows})
 
-    def _count_lost(self, packet: Packet) -> None:
+    def count(self, packet: Packet) -> None:
+        """Counts a packet, and those that are missing before it."""
+        self.packets += 1
         expected = self._sequences.get(packet.apid, packet.sequence)
         self.lost_packets += (packet.sequence - expected) & 0x3FFF
         self._sequences[packet.apid] = (packet.sequence + 1) & 0x3FFF

@@ -21,6 +21,13 @@ def radio(satellite: Satellite) -> Iterator[Radio]:
 
 
 @pytest.fixture
+def live_radio(satellite: Satellite) -> Iterator[Radio]:
+    """Of a satellite that flies on by itself."""
+    with Radio(satellite, live=True) as served:
+        yield served
+
+
+@pytest.fixture
 def station(radio: Radio) -> Iterator[Station]:
     with Station.connect(radio.url) as connected:
         yield connected

@@ -15,7 +15,10 @@ LIVE_WAIT_S = 0.001  # between two seconds of a satellite that nobody holds
 
 
 class Radio:
-    """Serves one satellite until closed. `damage` changes downlinked bytes; `end_s` is when the satellite goes."""
+    """Serves one satellite until closed; it moves while a station holds it, or, if it is `live`, while one is there.
+
+    `damage` changes downlinked bytes; `end_s` is when the satellite goes.
+    """
 
     def __init__(
         self,
@@ -23,11 +26,14 @@ class Radio:
         damage: Callable[[bytes], bytes] | None = None,
         end_s: float | None = None,
         port: int = 0,
+        live: bool = False,
     ) -> None:
         self.satellite = satellite
         self._damage = damage
+        self._live = live
         self._end_us = None if end_s is None else round(end_s * 1e6)
         self._listener = socket.create_server(("127.0.0.1", port))
+        self.url = f"tcp:127.0.0.1:{self._listener.getsockname()[1]}"
         self._wake, self._waker = socket.socketpair()
         self._clients: dict[socket.socket, Splitter] = {}
         self._holder: socket.socket | None = None
@@ -36,10 +42,6 @@ class Radio:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"tcp:127.0.0.1:{self._listener.getsockname()[1]}"
 
     def __enter__(self) -> Radio:
         return self
@@ -61,15 +63,21 @@ class Radio:
 
     def _serve(self) -> None:
         while not self._stop.is_set() and not self._ended():
-            moving = bool(self._clients) and (self._holder is None or self.satellite.t_us < self._go_us)
+            moving = self._moving()
             timeout = None if not moving else LIVE_WAIT_S if self._holder is None else 0.0
             ready, _, _ = select.select([self._listener, self._wake, *self._clients], [], [], timeout)
             for source in ready:
                 self._read(source)
             if moving:
                 self._run()
+        self._listener.close()
         for client in list(self._clients):
             self._remove(client)
+
+    def _moving(self) -> bool:
+        if self._holder is not None:
+            return self.satellite.t_us < self._go_us
+        return self._live and bool(self._clients)
 
     def _ended(self) -> bool:
         return self._end_us is not None and self.satellite.t_us >= self._end_us

@@ -118,8 +118,8 @@ def test_go_needs_a_held_satellite(station: Station) -> None:
         station.go(100)
 
 
-def test_a_live_station_waits_in_simulated_time_too(radio: Radio) -> None:
-    with Station.connect(radio.url, hold=False) as station:
+def test_a_live_station_waits_in_simulated_time_too(live_radio: Radio) -> None:
+    with Station.connect(live_radio.url, hold=False) as station:
         first = station.wait("hk_power", within=5)
         with pytest.raises(WaitTimeout):
             station.wait("hk_power", lambda s: False, within=20)

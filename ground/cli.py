@@ -1,0 +1,282 @@
+"""The operator's verbs: ground status | watch | send | run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from ground import commanding, icd, words
+from ground.errors import CommandFailed, GroundError, LinkError, UsageError
+from ground.link import DEFAULT_URL
+from ground.station import Station
+
+EXAMPLES = """examples:
+  ground status --json
+  ground watch
+  ground send node_on node=3
+  ground send job_submit job_id=7 workload=training priority=5 work_mu=900000 checkpoint_s=30
+  ground send parameter_set soc_reserve=0.4
+  ground run demo --watch --report out/demo.html"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code: 0, 1 when something failed, 2 for wrong usage."""
+    arguments = _parser().parse_args(argv)
+    try:
+        result: int = arguments.verb(arguments)
+        return result
+    except UsageError as error:
+        print(f"ground: {error}", file=sys.stderr)
+        return 2
+    except GroundError as error:
+        print(f"ground: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="ground",
+        description="The ground station: status, live view, commands and scripts over a satellite's radio.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    status = _verb(verbs, "status", _status, "print the latest housekeeping", "ground status --json")
+    status.add_argument("--json", action="store_true", help="print one JSON object")
+
+    watch = _verb(verbs, "watch", _watch, "show the satellite live in the terminal", "ground watch --once")
+    watch.add_argument("--once", action="store_true", help="print one frame and end")
+    watch.add_argument("--size", metavar="WxH", type=_size, help="of the frame of --once (default: the terminal's)")
+    watch.add_argument(
+        "--reconnect-within", type=float, default=3.0, metavar="S", help="wall-clock time that a lost link may take (3)"
+    )
+
+    send = _verb(
+        verbs, "send", _send, "send one command and wait until it is done", "ground send node_on node=3", _commands()
+    )
+    send.add_argument("name", metavar="NAME", help="the command")
+    send.add_argument("arguments", metavar="KEY=VALUE", nargs="*", help="its arguments")
+    send.add_argument("--stage", choices=["sent", "accepted", "started", "completed"], default="completed")
+    send.add_argument("--within", type=float, default=120.0, metavar="S", help="simulated time that it may take (120)")
+    send.add_argument("--json", action="store_true", help="print one JSON object")
+
+    run = _verb(
+        verbs, "run", _run, "run a script: a Python file with main(station, arguments)", "ground run demo --watch"
+    )
+    run.add_argument("script", metavar="SCRIPT", help="a file, or the name of a script that ships: demo")
+    run.add_argument("arguments", metavar="ARG", nargs="*", help="handed to the script")
+    run.add_argument("--report", metavar="FILE", help="write an HTML report of the flight")
+    run.add_argument("--watch", action="store_true", help="show the live view meanwhile")
+    time = run.add_mutually_exclusive_group()
+    time.add_argument("--hold", action="store_true", default=None, help="the satellite waits for the script (default)")
+    time.add_argument("--no-hold", dest="hold", action="store_false", help="it flies on (default with --watch)")
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose errors are one line."""
+
+    def error(self, message: str) -> Any:
+        self.exit(2, f"ground: {message} (see {self.prog} --help)\n")
+
+
+def _verb(verbs: Any, name: str, function: Any, text: str, example: str, more: str = "") -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=f"example:\n  {example}{more}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(verb=function)
+    parser.add_argument(
+        "--station", "--radio", metavar="URL", default=DEFAULT_URL, help=f"the radio (default {DEFAULT_URL})"
+    )
+    parser.add_argument("--connect-within", type=float, metavar="S", help="wall-clock time to wait for the radio")
+    return parser
+
+
+def _commands() -> str:
+    names = [name for name, message in icd.COMMANDS.items() if message.apid != "radio"]
+    return "\n\ncommands:\n" + "\n".join(f"  {commanding.describe(name)}" for name in names)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal()) or not (int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected WIDTHxHEIGHT, like 80x24")
+    return int(width), int(height)
+
+
+def _connect(arguments: argparse.Namespace, within_s: float, *, hold: bool = False, reconnect: bool = False) -> Station:
+    chosen = arguments.connect_within
+    return Station.connect(
+        arguments.station, hold=hold, within_s=within_s if chosen is None else chosen, reconnect=reconnect
+    )
+
+
+def _await_telemetry(station: Station, *names: str) -> None:
+    for name in names:
+        if name not in station.telemetry:
+            station.wait(name, within=3600.0)
+
+
+# ---------------------------------------------------------------------- status
+def _status(arguments: argparse.Namespace) -> int:
+    with _connect(arguments, 2.0) as station:
+        _await_telemetry(station, "hk_flight", "hk_power", "hk_nodes")
+        if arguments.json:
+            print(json.dumps(status(station)))
+        else:
+            print("\n".join(_status_lines(status(station))))
+    return 0
+
+
+def status(station: Station) -> dict[str, Any]:
+    """The latest housekeeping by packet, with the names of enum values, as plain data."""
+    out: dict[str, Any] = {"station": station.url, "t_s": station.t_s}
+    for name in ("hk_flight", "hk_power"):
+        out[name] = _named(icd.PACKETS[name].fields, station.telemetry[name])
+    out["hk_flight"]["icd_hash"] = f"{station.telemetry['hk_flight'].icd_hash:016x}"
+    out["icd_match"] = station.telemetry["hk_flight"].icd_hash == icd.ICD_HASH
+    out["nodes"] = [_named(icd.RECORDS["node_row"], row) for row in station.nodes]
+    out["jobs"] = [_named(icd.RECORDS["job_row"], row) for row in station.jobs.values()]
+    return out
+
+
+def _named(fields: Sequence[icd.Field], values: dict[str, Any]) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for field in fields:
+        value = values.get(field.name)
+        if field.enum.endswith("_flag") and value is not None:
+            named[field.name] = words.flag_names(field.enum, value)
+        elif field.enum and value is not None:
+            named[field.name] = words.enum_name(field.enum, value)
+        else:
+            named[field.name] = value
+    return named
+
+
+def _status_lines(now: dict[str, Any]) -> list[str]:
+    flight, power = now["hk_flight"], now["hk_power"]
+    states = [node["state"] for node in now["nodes"]]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    sun = "sunlit" if power["sunlit"] else "in eclipse"
+    battery = words.watts(power["bus_mv"] * power["batt_ma"] / 1e6)
+    array, load, leases = (words.watts(power[name] / 1e3) for name in ("array_mw", "load_mw", "lease_sum_mw"))
+    lines = [
+        f"{now['station']}  {words.clock(now['t_s'])}  mode {flight['mode']}, {sun}",
+        f"boards   {flight['boards_ready']} ready, {flight['boards_lost']} lost, {flight['boards_refused']} refused",
+        f"power    array {array} of {words.watts(power['available_mw'] / 1e3)}, load {load}, battery {battery}",
+        f"battery  {power['soc_cpct'] / 100:.1f} %, bus {power['bus_mv'] / 1e3:.2f} V, {power['charge_mode']}",
+        f"nodes    {counts}; leases {leases} of {words.watts(power['guaranteed_mw'] / 1e3)} guaranteed",
+    ]
+    for job in now["jobs"]:
+        share = 100 * job["progress_mu"] / max(job["total_mu"], 1)
+        lines.append(f"job {job['job_id']:<4d} {job['workload']} {job['state']} {share:.0f} %")
+    if not now["icd_match"]:
+        lines.append(f"ICD      {flight['icd_hash']}: not ours ({icd.ICD_HASH:016x}), so ground will not command")
+    return lines
+
+
+# ---------------------------------------------------------------------- send
+def _send(arguments: argparse.Namespace) -> int:
+    values = commanding.parse_words(arguments.name, arguments.arguments)
+    commanding.encode(arguments.name, dict(values))
+    with _connect(arguments, 2.0) as station:
+        command = station.send(arguments.name, **values)
+        error: CommandFailed | None = None
+        if arguments.stage != "sent":
+            try:
+                getattr(command, arguments.stage)(within=arguments.within)
+            except CommandFailed as failure:
+                error = failure
+        if arguments.json:
+            print(json.dumps(_command_object(station, command)))
+        else:
+            for state, t_us in command.times_us.items():
+                print(f"{words.clock(t_us / 1e6)} {state.value:9s} {command.text}")
+            for name, value in _report_values(station, command).items():
+                print(f"{name} = {value:g}")
+        if error is not None:
+            raise error
+    return 0
+
+
+def _command_object(station: Station, command: commanding.Command) -> dict[str, Any]:
+    out: dict[str, Any] = {
+        "command": command.name,
+        "arguments": command.arguments,
+        "state": command.state.value,
+        "reason": command.reason,
+        "detail": command.detail,
+        "times_s": {state.value: t_us / 1e6 for state, t_us in command.times_us.items()},
+    }
+    values = _report_values(station, command)
+    return {**out, "values": values} if values else out
+
+
+def _report_values(station: Station, command: commanding.Command) -> dict[str, float]:
+    report = station.telemetry.get("parameter_report")
+    if command.name != "parameter_get" or report is None:
+        return {}
+    names = {p.id: p.name for p in icd.PARAMETERS.values()}
+    return {names[row["parameter"]]: row["value"] for row in report["values"]}
+
+
+# ---------------------------------------------------------------------- watch and run
+def _display() -> tuple[Any, Any, Any]:
+    try:
+        from rich.console import Console
+
+        from ground.view import LiveView, draw_once
+    except ModuleNotFoundError as error:
+        raise UsageError(f"the live view needs {error.name}: pip install 'dawnline[ground]'") from None
+    return Console(), LiveView, draw_once
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    console, live_view, draw_once = _display()
+    with _connect(arguments, 2.0, reconnect=not arguments.once) as station:
+        if arguments.once:
+            _await_telemetry(station, "hk_flight", "hk_power", "hk_nodes")
+            draw_once(station, console, *(arguments.size or console.size))
+            return 0
+        station.reconnect_within_s = arguments.reconnect_within
+        try:
+            with live_view(station, console):
+                while True:
+                    station.pump(0.1)
+        except LinkError:
+            print(f"ground: the satellite at {station.url} is gone ({words.clock(station.t_s)})")
+        except KeyboardInterrupt:
+            print(f"ground: left the satellite at {station.url} ({words.clock(station.t_s)})")
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from ground.procedure import run
+
+    if arguments.watch:
+        _display()
+    hold = arguments.hold if arguments.hold is not None else not arguments.watch
+    return run(
+        arguments.script,
+        arguments.arguments,
+        lambda: _connect(arguments, 60.0, hold=hold),
+        report=arguments.report,
+        watch=arguments.watch,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
