@@ -71,6 +71,11 @@ void electronics_settle(struct electronics *e, uint32_t i) {
     mark(e, c);
 }
 
+static void activate(struct electronics *e, uint32_t i) {
+    e->ch[i].active = e->ch[i].touched = 1;
+    e->active[e->n_active++] = i;
+}
+
 void electronics_wake(struct electronics *e, uint32_t i) {
     struct plant_channel *c = &e->ch[i];
     if (c->active || !c->connected) {
@@ -78,8 +83,7 @@ void electronics_wake(struct electronics *e, uint32_t i) {
     }
     electronics_settle(e, i);
     e->steady_w -= c->load_w;
-    c->active = c->touched = 1;
-    e->active[e->n_active++] = i;
+    activate(e, i);
 }
 
 static void to_rest(struct electronics *e, uint32_t i) {
@@ -128,7 +132,7 @@ void electronics_setting(struct electronics *e, uint32_t i, const struct plant_a
         c->connected = 1;
         c->powered = 0;
         c->load_w = c->leak_s = c->over_s = 0;
-        electronics_wake(e, i);
+        activate(e, i);
     } else if (!want && c->connected) {
         open_channel(e, i);
     }
