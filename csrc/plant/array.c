@@ -26,11 +26,11 @@ double plant_diode_current(const struct plant_diode *d, double v, double *vd_io)
         return 0;
     }
     const double right = v + d->rs_ohm * i;
-    double vd = clamp(*vd_io, v, right);
+    double vd = plant_clamp(*vd_io, v, right);
     for (int n = 0; n < 40; n++) {
         i = junction_current(d, vd, &slope);
         const double step = (vd - d->rs_ohm * i - v) / (1 - d->rs_ohm * slope);
-        vd = clamp(vd - step, v, right);
+        vd = plant_clamp(vd - step, v, right);
         if (fabs(step) < 1e-10 * d->a_v) {
             break;
         }
@@ -79,7 +79,7 @@ static double diode_mpp(const struct plant_diode *d, double vd, double *power) {
 /* Through (0, Isc) and (Voc, 0) with its maximum at (Vmp, Imp) the curve has one a and one Rs, in closed form (the
  * shunt left out: the published points leave no room for one). Points that ask for a negative Rs get none, and the
  * curve through (Vmp, Imp). */
-static void fit(struct array *s) {
+static void fit(struct plant_array *s) {
     const double ns = s->c.series_cells, voc = ns * s->c.cell_voc_v, vmp = ns * s->c.cell_vmp_v;
     const double isc = s->c.string_isc_a, k = s->c.imp_ratio, imp = isc * k;
     s->a28_v = (2 * vmp - voc) / (log1p(-k) + k / (1 - k));
@@ -98,7 +98,7 @@ static void fit(struct array *s) {
 }
 
 /* The diode of a string at a temperature and a share of light. Voc moves by its coefficient, a with kT. */
-static struct plant_diode diode_at(const struct array *s, double temp_k) {
+static struct plant_diode diode_at(const struct plant_array *s, double temp_k) {
     const double dt = temp_k - REFERENCE_K;
     struct plant_diode d = {.rs_ohm = s->rs_ohm};
     d.iph_a = s->c.string_isc_a * fmax(1 + s->c.isc_temp_per_k * dt, 0.05);
@@ -109,22 +109,22 @@ static struct plant_diode diode_at(const struct array *s, double temp_k) {
 }
 
 struct plant_diode plant_string_diode(const struct plant_config_array *c, double temp_k) {
-    struct array a = {.c = *c};
+    struct plant_array a = {.c = *c};
     fit(&a);
     return diode_at(&a, temp_k);
 }
 
 /* ------------------------------------------------------------------ strings and the array */
 
-void array_init(struct array *s, const struct plant_config_array *c, double temp_k) {
+void plant_array_init(struct plant_array *s, const struct plant_config_array *c, double temp_k) {
     memset(s, 0, sizeof *s);
     s->c = *c;
     s->temp_k = temp_k;
     fit(s);
-    array_regroup(s);
+    plant_array_regroup(s);
 }
 
-void array_regroup(struct array *s) {
+void plant_array_regroup(struct plant_array *s) {
     s->classes = 0;
     s->mixed = 0;
     for (uint32_t i = 0; i < s->c.strings; i++) {
@@ -134,7 +134,7 @@ void array_regroup(struct array *s) {
             k++;
         }
         if (k == s->classes) {
-            s->of[s->classes++] = (struct array_class){.light = light, .shadow = shadow};
+            s->of[s->classes++] = (struct plant_array_class){.light = light, .shadow = shadow};
         }
         s->of[k].strings++;
         s->class_of[i] = (uint8_t)k;
@@ -143,7 +143,7 @@ void array_regroup(struct array *s) {
     s->mixed_light = -1;
 }
 
-static struct plant_diode class_diode(const struct array *s, const struct array_class *k) {
+static struct plant_diode class_diode(const struct plant_array *s, const struct plant_array_class *k) {
     struct plant_diode d = s->diode;
     d.iph_a *= s->light * k->light;
     return d;
@@ -158,7 +158,7 @@ static double shadowed_voltage(const struct plant_diode *d, double shadow, doubl
     return lit + dark;
 }
 
-static double shadowed_current(const struct array *s, const struct plant_diode *d, double shadow, double v) {
+static double shadowed_current(const struct plant_array *s, const struct plant_diode *d, double shadow, double v) {
     const double bypass = BYPASS_OVER_VOC * s->c.cell_voc_v * shadow * s->c.series_cells;
     double lo = 0, hi = d->iph_a;
     for (int n = 0; n < 50; n++) {
@@ -168,7 +168,7 @@ static double shadowed_current(const struct array *s, const struct plant_diode *
     return lo;
 }
 
-double array_class_current(struct array *s, struct array_class *k, double v) {
+double plant_array_class_current(struct plant_array *s, struct plant_array_class *k, double v) {
     const struct plant_diode d = class_diode(s, k);
     if (d.iph_a < 1e-6 * s->c.string_isc_a) {
         return 0;
@@ -177,51 +177,51 @@ double array_class_current(struct array *s, struct array_class *k, double v) {
     return k->shadow > 0 ? shadowed_current(s, &d, k->shadow, at_cells) : plant_diode_current(&d, at_cells, &k->vd);
 }
 
-double array_current(struct array *s, double v) {
+double plant_array_current(struct plant_array *s, double v) {
     double total = 0;
     for (uint32_t k = 0; k < s->classes; k++) {
         if (s->of[k].light > 0) {
-            total += s->of[k].strings * array_class_current(s, &s->of[k], v);
+            total += s->of[k].strings * plant_array_class_current(s, &s->of[k], v);
         }
     }
     return total;
 }
 
-static double open_circuit_v(const struct array *s) {
+static double open_circuit_v(const struct plant_array *s) {
     return s->diode.a_v * log1p(s->diode.iph_a * s->light / s->diode.i0_a);
 }
 
 /* The greatest of all maxima of an array of unlike strings: a scan, then golden section around its best point. */
-static void search_mpp(struct array *s) {
+static void search_mpp(struct plant_array *s) {
     const double voc = open_circuit_v(s), cut = 0.3819660112501051;
     enum { POINTS = 64 };
     int best = 0;
     double best_w = 0;
     for (int n = 1; n < POINTS; n++) {
-        const double v = voc * n / POINTS, w = v * array_current(s, v);
+        const double v = voc * n / POINTS, w = v * plant_array_current(s, v);
         if (w > best_w) {
             best_w = w;
             best = n;
         }
     }
     double lo = voc * fmax(best - 1, 0) / POINTS, hi = voc * (best + 1) / POINTS;
-    double x = lo + cut * (hi - lo), y = hi - cut * (hi - lo), fx = x * array_current(s, x),
-           fy = y * array_current(s, y);
+    double x = lo + cut * (hi - lo), y = hi - cut * (hi - lo), fx = x * plant_array_current(s, x),
+           fy = y * plant_array_current(s, y);
     for (int n = 0; n < 30; n++) {
         if (fx > fy) {
             hi = y, y = x, fy = fx;
-            x = lo + cut * (hi - lo), fx = x * array_current(s, x);
+            x = lo + cut * (hi - lo), fx = x * plant_array_current(s, x);
         } else {
             lo = x, x = y, fx = fy;
-            y = hi - cut * (hi - lo), fy = y * array_current(s, y);
+            y = hi - cut * (hi - lo), fy = y * plant_array_current(s, y);
         }
     }
     s->mpp_v = 0.5 * (lo + hi);
-    s->mpp_w = s->mpp_v * array_current(s, s->mpp_v);
+    s->mpp_w = s->mpp_v * plant_array_current(s, s->mpp_v);
 }
 
-void array_update(struct array *s, double light) {
-    s->light = clamp(light, 0, 10);
+void plant_array_update(struct plant_array *s, double light) {
+    s->light = plant_clamp(light, 0, 10);
     s->diode = diode_at(s, s->temp_k);
     if (s->light < 1e-6) {
         s->mpp_w = s->mpp_v = 0;
@@ -236,7 +236,7 @@ void array_update(struct array *s, double light) {
         }
         return;
     }
-    const struct array_class full = {.light = 1};
+    const struct plant_array_class full = {.light = 1};
     const struct plant_diode d = class_diode(s, &full);
     double w, d1, d2;
     s->mpp_vd = diode_mpp(&d, s->mpp_vd, &w);
@@ -250,7 +250,7 @@ void array_update(struct array *s, double light) {
     s->mpp_v = fmax(s->mpp_vd - i * d.rs_ohm - BLOCKING_V, 0);
 }
 
-double array_voltage_for(struct array *s, double w, double from_v) {
+double plant_array_voltage_for(struct plant_array *s, double w, double from_v) {
     double lo = fmax(from_v, s->mpp_v), hi = open_circuit_v(s);
     if (!(hi > lo)) {
         return lo;
@@ -259,9 +259,9 @@ double array_voltage_for(struct array *s, double w, double from_v) {
         return fmax(hi - BLOCKING_V, lo);
     }
     /* Illinois' variant of the false position: w(v) falls and is concave, the plain one would creep. */
-    double flo = lo * array_current(s, lo) - w, fhi = -w;
+    double flo = lo * plant_array_current(s, lo) - w, fhi = -w;
     for (int n = 0; n < 40 && flo > 0 && hi - lo > 1e-7 * hi; n++) {
-        const double v = (lo * fhi - hi * flo) / (fhi - flo), f = v * array_current(s, v) - w;
+        const double v = (lo * fhi - hi * flo) / (fhi - flo), f = v * plant_array_current(s, v) - w;
         if (fabs(f) < 1e-8 * s->mpp_w) {
             return v;
         }
@@ -274,11 +274,13 @@ double array_voltage_for(struct array *s, double w, double from_v) {
     return 0.5 * (lo + hi);
 }
 
-void array_heat(struct array *s, double light_w_m2, double ir_w_m2, double albedo_w_m2, double power_w, double dt_s) {
+void plant_array_heat(struct plant_array *s, double light_w_m2, double ir_w_m2, double albedo_w_m2, double power_w,
+                      double dt_s) {
     const struct plant_config_array *c = &s->c;
     const double emit = (c->emittance_front + c->emittance_back) * PLANT_SIGMA, t = s->temp_k, t3 = t * t * t;
     const double in = c->absorptance * (light_w_m2 + 2 * albedo_w_m2) - power_w / c->area_m2 +
                       (c->emittance_front + c->emittance_back) * ir_w_m2;
     /* Linearised implicit step: stable for any dt, exact in the limit of small ones. */
-    s->temp_k = clamp(t + dt_s * (in - emit * t3 * t) / (c->mass_capacity_j_per_m2_k + dt_s * 4 * emit * t3), 20, 600);
+    s->temp_k =
+        plant_clamp(t + dt_s * (in - emit * t3 * t) / (c->mass_capacity_j_per_m2_k + dt_s * 4 * emit * t3), 20, 600);
 }

@@ -11,8 +11,8 @@
 #define HOTEL_OFF_V 2.3
 #define LEAST_BUS_V 0.5
 
-void electronics_init(struct electronics *e, uint32_t channels, double hotel_w, double input_f, double input_min_v,
-                      double cells, double bus_v) {
+void plant_electronics_init(struct plant_electronics *e, uint32_t channels, double hotel_w, double input_f,
+                            double input_min_v, double cells, double bus_v) {
     memset(e, 0, sizeof *e);
     e->channels = channels;
     e->hotel_w = hotel_w;
@@ -30,9 +30,9 @@ static double bus_voltage(double emf_v, double r_ohm, double net_w, double load_
     return fmax(d > 0 && b > 0 ? 0.5 * (b + sqrt(d)) : 0.5 * b, LEAST_BUS_V);
 }
 
-struct bus_state bus_solve(double emf_v, double r_ohm, double source_max_w, double load_w, double load_a,
-                           double charge_a, double charge_v, double over_v) {
-    struct bus_state s = {.source_w = source_max_w, .load_scale = 1};
+struct plant_bus_state plant_bus_solve(double emf_v, double r_ohm, double source_max_w, double load_w, double load_a,
+                                       double charge_a, double charge_v, double over_v) {
+    struct plant_bus_state s = {.source_w = source_max_w, .load_scale = 1};
     s.v_v = bus_voltage(emf_v, r_ohm, source_max_w - load_w, load_a);
     const double limit_v = fmin(charge_v, over_v), current_v = emf_v + r_ohm * charge_a;
     const double top_v = fmax(fmin(limit_v, current_v), LEAST_BUS_V);
@@ -55,13 +55,13 @@ struct bus_state bus_solve(double emf_v, double r_ohm, double source_max_w, doub
 
 /* ------------------------------------------------------------------ channels */
 
-static void mark(struct electronics *e, struct plant_channel *c) {
+static void mark(struct plant_electronics *e, struct plant_channel *c) {
     c->inverse_mark = e->inverse_int;
     c->time_mark = e->time_int;
 }
 
 /* Books what a steady channel drew since its mark. */
-void electronics_settle(struct electronics *e, uint32_t i) {
+void plant_electronics_settle(struct plant_electronics *e, uint32_t i) {
     struct plant_channel *c = &e->ch[i];
     if (!c->active && c->connected) {
         c->charge_as += c->load_w * (e->inverse_int - c->inverse_mark);
@@ -71,22 +71,22 @@ void electronics_settle(struct electronics *e, uint32_t i) {
     mark(e, c);
 }
 
-static void activate(struct electronics *e, uint32_t i) {
+static void activate(struct plant_electronics *e, uint32_t i) {
     e->ch[i].active = e->ch[i].touched = 1;
     e->active[e->n_active++] = i;
 }
 
-void electronics_wake(struct electronics *e, uint32_t i) {
+void plant_electronics_wake(struct plant_electronics *e, uint32_t i) {
     struct plant_channel *c = &e->ch[i];
     if (c->active || !c->connected) {
         return;
     }
-    electronics_settle(e, i);
+    plant_electronics_settle(e, i);
     e->steady_w -= c->load_w;
     activate(e, i);
 }
 
-static void to_rest(struct electronics *e, uint32_t i) {
+static void to_rest(struct plant_electronics *e, uint32_t i) {
     struct plant_channel *c = &e->ch[i];
     c->active = 0;
     c->over_s = 0;
@@ -95,17 +95,17 @@ static void to_rest(struct electronics *e, uint32_t i) {
 }
 
 /* Opens a channel; a caller that walks the active list drops it there. */
-static void open_channel(struct electronics *e, uint32_t i) {
+static void open_channel(struct plant_electronics *e, uint32_t i) {
     struct plant_channel *c = &e->ch[i];
     if (!c->active) {
-        electronics_settle(e, i);
+        plant_electronics_settle(e, i);
         e->steady_w -= c->load_w;
     }
     c->connected = c->powered = c->active = 0;
     c->load_w = c->leak_s = c->over_s = c->i_a = 0;
 }
 
-static void compact(struct electronics *e) {
+static void compact(struct plant_electronics *e) {
     uint32_t n = 0;
     for (uint32_t k = 0; k < e->n_active; k++) {
         if (e->ch[e->active[k]].active) {
@@ -115,10 +115,11 @@ static void compact(struct electronics *e) {
     e->n_active = n;
 }
 
-void electronics_setting(struct electronics *e, uint32_t i, const struct plant_actuators_channel *in, double bleed) {
+void plant_electronics_setting(struct plant_electronics *e, uint32_t i, const struct plant_actuators_channel *in,
+                               double bleed) {
     struct plant_channel *c = &e->ch[i];
-    c->limit_a = clamp(in->limit_a, 0, 1e5);
-    c->trip_s = clamp(in->trip_s, SUB_STEP_S, 10);
+    c->limit_a = plant_clamp(in->limit_a, 0, 1e5);
+    c->trip_s = plant_clamp(in->trip_s, SUB_STEP_S, 10);
     c->charge_as = c->energy_j = c->inverse_mark = c->time_mark = 0;
     c->min_a = 1e9;
     c->max_a = 0;
@@ -139,10 +140,10 @@ void electronics_setting(struct electronics *e, uint32_t i, const struct plant_a
     if (!c->connected && c->v_v > 0) {
         c->v_v = c->v_v > 0.5 ? c->v_v * bleed : 0;
     }
-    c->status = (uint8_t)((c->connected ? CHANNEL_ON : 0) | (c->tripped ? CHANNEL_TRIPPED : 0));
+    c->status = (uint8_t)((c->connected ? PLANT_CHANNEL_ON : 0) | (c->tripped ? PLANT_CHANNEL_TRIPPED : 0));
 }
 
-void electronics_load(struct electronics *e, uint32_t i, double load_w, double leak_s) {
+void plant_electronics_load(struct plant_electronics *e, uint32_t i, double load_w, double leak_s) {
     struct plant_channel *c = &e->ch[i];
     if (!c->connected) {
         return;
@@ -153,11 +154,11 @@ void electronics_load(struct electronics *e, uint32_t i, double load_w, double l
     c->load_w = load_w;
     c->leak_s = leak_s;
     if (leak_s > 0 || load_w > 0.98 * c->limit_a * e->bus_v) {
-        electronics_wake(e, i);
+        plant_electronics_wake(e, i);
     }
 }
 
-void electronics_begin(struct electronics *e) {
+void plant_electronics_begin(struct plant_electronics *e) {
     e->v_int = e->inverse_int = e->time_int = e->charge_int = e->source_j = e->batt_in_j = e->batt_out_j = 0;
     e->hotel_j = e->heater_j = e->nodes_j = e->inrush_j = e->dt_s = 0;
     e->min_v = 1e9;
@@ -172,31 +173,31 @@ void electronics_begin(struct electronics *e) {
     }
 }
 
-int electronics_moving(const struct electronics *e) {
+int plant_electronics_moving(const struct plant_electronics *e) {
     return e->n_active > 0 || e->under_s > 0;
 }
 
 /* ------------------------------------------------------------------ one sub-step */
 
-static double wanted_w(const struct electronics *e, const struct plant_channel *c) {
+static double wanted_w(const struct plant_electronics *e, const struct plant_channel *c) {
     return c->powered && c->v_v >= e->input_min_v ? c->load_w * c->load_factor : 0;
 }
 
 /* Current that an active channel takes at bus voltage v: to fill its capacitance within h, and its load. */
-static double channel_demand(const struct electronics *e, struct plant_channel *c, double v, double h_s) {
+static double channel_demand(const struct plant_electronics *e, struct plant_channel *c, double v, double h_s) {
     const double load_a = wanted_w(e, c) / fmax(c->v_v, 1) + c->leak_s * c->v_v;
     return fmax(e->input_f * (v - c->v_v) / h_s + load_a, 0);
 }
 
-static void trip(struct electronics *e, uint32_t i) {
+static void trip(struct plant_electronics *e, uint32_t i) {
     e->ch[i].tripped = 1;
-    e->ch[i].status |= CHANNEL_TRIPPED;
+    e->ch[i].status |= PLANT_CHANNEL_TRIPPED;
     e->lcl_trips++;
     open_channel(e, i);
 }
 
 /* Moves an active channel on by h at its current, chosen before the bus was solved. */
-static void channel_step(struct electronics *e, uint32_t i, double v, double h_s, int limiting) {
+static void channel_step(struct plant_electronics *e, uint32_t i, double v, double h_s, int limiting) {
     struct plant_channel *c = &e->ch[i];
     const double load_w = wanted_w(e, c), drawn_w = load_w + c->leak_s * c->v_v * c->v_v;
     const double out_a = load_w / fmax(c->v_v, 1) + c->leak_s * c->v_v;
@@ -207,7 +208,7 @@ static void channel_step(struct electronics *e, uint32_t i, double v, double h_s
     c->max_a = fmax(c->max_a, c->i_a);
     e->nodes_j += drawn_w * h_s;
     e->inrush_j += (bus_w - drawn_w) * h_s;
-    c->v_v = clamp(c->v_v + (c->i_a - out_a) * h_s / e->input_f, 0, v);
+    c->v_v = plant_clamp(c->v_v + (c->i_a - out_a) * h_s / e->input_f, 0, v);
     if (c->powered && c->v_v < e->input_min_v) {
         c->powered = 0;
         e->brown_outs++;
@@ -216,7 +217,7 @@ static void channel_step(struct electronics *e, uint32_t i, double v, double h_s
     }
     c->over_s = limiting ? c->over_s + h_s : 0;
     if (limiting) {
-        c->status |= CHANNEL_LIMITING;
+        c->status |= PLANT_CHANNEL_LIMITING;
         if (c->over_s > c->trip_s - 0.5 * SUB_STEP_S) {
             trip(e, i);
         }
@@ -226,17 +227,17 @@ static void channel_step(struct electronics *e, uint32_t i, double v, double h_s
 }
 
 /* A falling bus makes constant-power loads draw more: those near their limit become active. */
-static void scan(struct electronics *e) {
+static void scan(struct plant_electronics *e) {
     for (uint32_t i = 0; i < e->channels; i++) {
         const struct plant_channel *c = &e->ch[i];
         if (c->connected && !c->active && (c->load_w > 0.98 * c->limit_a * e->bus_v || e->bus_v < e->input_min_v)) {
-            electronics_wake(e, i);
+            plant_electronics_wake(e, i);
         }
     }
     e->scan_v = e->bus_v;
 }
 
-static void watch_under_voltage(struct electronics *e, double h_s) {
+static void watch_under_voltage(struct plant_electronics *e, double h_s) {
     if (e->uvlo_latched || !(e->bus_v < e->uvlo_v)) {
         e->under_s = 0;
         return;
@@ -256,7 +257,7 @@ static void watch_under_voltage(struct electronics *e, double h_s) {
     }
 }
 
-static void book(struct electronics *e, const struct bus_state *s, double hotel_w, double h_s) {
+static void book(struct plant_electronics *e, const struct plant_bus_state *s, double hotel_w, double h_s) {
     e->bus_v = s->v_v;
     e->dt_s += h_s;
     e->v_int += s->v_v * h_s;
@@ -273,9 +274,10 @@ static void book(struct electronics *e, const struct bus_state *s, double hotel_
     e->over_voltage |= s->over_voltage;
 }
 
-double electronics_advance(struct electronics *e, struct battery *b, double h_s) {
+double plant_electronics_advance(struct plant_electronics *e, struct plant_battery *b, double h_s) {
     const double before_v = e->bus_v;
-    const double hotel_w = e->hotel_w * clamp((before_v / e->cells - HOTEL_OFF_V) / (HOTEL_FULL_V - HOTEL_OFF_V), 0, 1);
+    const double hotel_w =
+        e->hotel_w * plant_clamp((before_v / e->cells - HOTEL_OFF_V) / (HOTEL_FULL_V - HOTEL_OFF_V), 0, 1);
     uint8_t limiting[PLANT_MAX_NODES];
     double active_a = 0;
     for (uint32_t k = 0; k < e->n_active; k++) {
@@ -285,14 +287,14 @@ double electronics_advance(struct electronics *e, struct battery *b, double h_s)
         c->i_a = fmin(demand_a, c->limit_a);
         active_a += c->i_a;
     }
-    const struct bus_state s =
-        bus_solve(battery_emf_v(b), b->r0_ohm, e->source_max_w, e->steady_w + hotel_w + e->heater_w, active_a,
-                  e->charge_a, e->charge_v, OVER_V_PER_CELL * e->cells);
+    const struct plant_bus_state s =
+        plant_bus_solve(plant_battery_emf_v(b), b->r0_ohm, e->source_max_w, e->steady_w + hotel_w + e->heater_w,
+                        active_a, e->charge_a, e->charge_v, OVER_V_PER_CELL * e->cells);
     if (h_s > SUB_STEP_S && (s.v_v < 0.97 * e->scan_v || (s.v_v < e->uvlo_v && !e->uvlo_latched))) {
         h_s = SUB_STEP_S; /* something will move: look again in a millisecond (nothing was active, so no demand was) */
     }
     book(e, &s, hotel_w, h_s);
-    battery_step(b, s.batt_a, h_s);
+    plant_battery_step(b, s.batt_a, h_s);
     for (uint32_t k = 0; k < e->n_active; k++) {
         channel_step(e, e->active[k], s.v_v, h_s, limiting[k]);
     }

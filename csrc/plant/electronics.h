@@ -10,8 +10,8 @@
 #include "plant/common.h"
 #include "plant/interface.h"
 
-enum { CHANNEL_ON = 1, CHANNEL_LIMITING = 2, CHANNEL_TRIPPED = 4 };
-enum { FLAG_UVLO = 1, FLAG_ARRAY = 2, FLAG_OVER_VOLTAGE = 4 };
+enum { PLANT_CHANNEL_ON = 1, PLANT_CHANNEL_LIMITING = 2, PLANT_CHANNEL_TRIPPED = 4 };
+enum { PLANT_FLAG_UVLO = 1, PLANT_FLAG_ARRAY = 2, PLANT_FLAG_OVER_VOLTAGE = 4 };
 
 struct plant_channel {
     uint8_t connected, tripped, active, powered; /* powered: the input voltage is up, the accelerator may run */
@@ -24,12 +24,12 @@ struct plant_channel {
     double i_a, charge_as, energy_j, inverse_mark, time_mark, min_a, max_a;
 };
 
-struct bus_state {
+struct plant_bus_state {
     double v_v, batt_a, source_w, load_scale; /* load_scale: below 1 when the bus collapses under its loads */
     int over_voltage;
 };
 
-struct electronics {
+struct plant_electronics {
     uint32_t channels;
     double hotel_w, input_f, input_min_v, cells;
     struct plant_channel ch[PLANT_MAX_NODES];
@@ -46,23 +46,24 @@ struct electronics {
     uint32_t uvlo_trips, lcl_trips, brown_outs;
 };
 
-void electronics_init(struct electronics *e, uint32_t channels, double hotel_w, double input_f, double input_min_v,
-                      double cells, double bus_v);
+void plant_electronics_init(struct plant_electronics *e, uint32_t channels, double hotel_w, double input_f,
+                            double input_min_v, double cells, double bus_v);
 /* Operating point of the bus. emf_v behind r_ohm; loads: constant power load_w and constant current load_a; the source
  * gives up to source_max_w within the charge current and voltage limits. Solved in closed form. */
-struct bus_state bus_solve(double emf_v, double r_ohm, double source_max_w, double load_w, double load_a,
-                           double charge_a, double charge_v, double over_v);
+struct plant_bus_state plant_bus_solve(double emf_v, double r_ohm, double source_max_w, double load_w, double load_a,
+                                       double charge_a, double charge_v, double over_v);
 /* A step begins: takes a channel's settings, connects or opens it. bleed: what an open input capacitance keeps. */
-void electronics_setting(struct electronics *e, uint32_t i, const struct plant_actuators_channel *in, double bleed);
+void plant_electronics_setting(struct plant_electronics *e, uint32_t i, const struct plant_actuators_channel *in,
+                               double bleed);
 /* The load of a channel for this step. */
-void electronics_load(struct electronics *e, uint32_t i, double load_w, double leak_s);
-void electronics_begin(struct electronics *e);
+void plant_electronics_load(struct plant_electronics *e, uint32_t i, double load_w, double leak_s);
+void plant_electronics_begin(struct plant_electronics *e);
 /* Makes a steady channel active. */
-void electronics_wake(struct electronics *e, uint32_t i);
-int electronics_moving(const struct electronics *e);
+void plant_electronics_wake(struct plant_electronics *e, uint32_t i);
+int plant_electronics_moving(const struct plant_electronics *e);
 /* One sub-step of at most h_s; returns how long it was (shorter when the bus falls below the latch). */
-double electronics_advance(struct electronics *e, struct battery *b, double h_s);
+double plant_electronics_advance(struct plant_electronics *e, struct plant_battery *b, double h_s);
 /* Mean current, and energy into the load of channel i, over the step so far. */
-void electronics_settle(struct electronics *e, uint32_t i);
+void plant_electronics_settle(struct plant_electronics *e, uint32_t i);
 
 #endif

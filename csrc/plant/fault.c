@@ -18,7 +18,7 @@ static int array_fault(struct plant *p, int kind, uint32_t string, double value)
     } else {
         p->array.lost_light[string] = value;
     }
-    array_regroup(&p->array);
+    plant_array_regroup(&p->array);
     return PLANT_OK;
 }
 
@@ -49,7 +49,7 @@ static int battery_fault(struct plant *p, int kind, double value) {
         p->battery.shorted_cells = value;
     }
     p->battery.at_temp_k = -1;
-    battery_refresh(&p->battery);
+    plant_battery_refresh(&p->battery);
     return PLANT_OK;
 }
 

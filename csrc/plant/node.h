@@ -6,19 +6,25 @@
 #include "plant/interface.h"
 
 /* Numbers of the board-bus ICD. */
-enum { NODE_OFF = 0, NODE_BOOT = 1, NODE_IDLE = 2, NODE_ACTIVE = 3, NODE_HALTED = 4 };
-enum { COMMAND_OFF = 0, COMMAND_BOOT = 1, COMMAND_IDLE = 2, COMMAND_RUN = 3, COMMAND_RESET = 4 };
-enum { WORKLOADS = 4, CURVE_STEPS = 64, NODE_HEARTBEAT_US = 10000 };
+enum { PLANT_NODE_OFF = 0, PLANT_NODE_BOOT = 1, PLANT_NODE_IDLE = 2, PLANT_NODE_ACTIVE = 3, PLANT_NODE_HALTED = 4 };
+enum {
+    PLANT_COMMAND_OFF = 0,
+    PLANT_COMMAND_BOOT = 1,
+    PLANT_COMMAND_IDLE = 2,
+    PLANT_COMMAND_RUN = 3,
+    PLANT_COMMAND_RESET = 4
+};
+enum { PLANT_WORKLOADS = 4, PLANT_CURVE_STEPS = 64, PLANT_NODE_HEARTBEAT_US = 10000 };
 
 /* The same for every node: curves of a workload class over y, the share of its dynamic power. */
-struct node_model {
+struct plant_node_model {
     struct plant_config_node c;
     uint64_t seed;
-    double speed[WORKLOADS][CURVE_STEPS + 1]; /* at y = k / CURVE_STEPS */
-    struct decay settle, plate[2], die, hbm;  /* plate: one per loop */
+    double speed[PLANT_WORKLOADS][PLANT_CURVE_STEPS + 1]; /* at y = k / PLANT_CURVE_STEPS */
+    struct plant_decay settle, plate[2], die, hbm;        /* plate: one per loop */
 };
 
-struct node {
+struct plant_node {
     uint8_t state, workload, hang;
     uint8_t locked_class; /* workload that clock_share was computed for */
     double boot_left_s;
@@ -38,27 +44,27 @@ struct node {
     double bias[5];
 };
 
-void node_model_init(struct node_model *m, const struct plant_config_node *c, uint64_t seed);
-void node_init(struct node *n, const struct node_model *m, uint32_t index, double temp_k);
+void plant_node_model_init(struct plant_node_model *m, const struct plant_config_node *c, uint64_t seed);
+void plant_node_init(struct plant_node *n, const struct plant_node_model *m, uint32_t index, double temp_k);
 
 /* Once a second of flight time: upsets and ECC errors of that second, and whether a transient begins in it.
  * rate: how much more often than outside the SAA. */
-void node_second(struct node *n, const struct node_model *m, uint32_t index, uint64_t second, double rate);
+void plant_node_second(struct plant_node *n, const struct plant_node_model *m, uint32_t index, uint64_t second,
+                       double rate);
 
 /* One step: follows the command, settles the draw, works. powered: its input voltage is there. Sets mean_w. */
-void node_step(struct node *n, const struct node_model *m, uint32_t index, const struct plant_actuators_node *in,
-               int powered, uint64_t t_us, uint32_t dt_us);
+void plant_node_step(struct plant_node *n, const struct plant_node_model *m, uint32_t index,
+                     const struct plant_actuators_node *in, int powered, uint64_t t_us, uint32_t dt_us);
 /* Its input voltage is gone: everything volatile is lost. */
-void node_power_lost(struct node *n);
+void plant_node_power_lost(struct plant_node *n);
 
 /* Factor on the draw at time t_us inside a transient: up, then as much down; 1 outside. */
-double node_transient(const struct node *n, const struct node_model *m, uint64_t t_us);
-uint64_t node_transient_end_us(const struct node *n, const struct node_model *m);
+double plant_node_transient(const struct plant_node *n, const struct plant_node_model *m, uint64_t t_us);
 
 /* One step of plate, die and HBM with power_w; returns the heat that went into the coolant. loop selects the cached
  * factors that node_flow has set. */
-void node_flow(struct node_model *m, uint32_t loop, double lost_flow, double dt_s);
-double node_heat(struct node *n, const struct node_model *m, uint32_t loop, double coolant_k, double power_w,
-                 double dt_s);
+void plant_node_flow(struct plant_node_model *m, uint32_t loop, double lost_flow, double dt_s);
+double plant_node_heat(struct plant_node *n, const struct plant_node_model *m, uint32_t loop, double coolant_k,
+                       double power_w, double dt_s);
 
 #endif

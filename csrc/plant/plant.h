@@ -24,13 +24,13 @@ struct plant {
     struct plant_config c;
     const struct plant_orbit *orbit;
     uint64_t t_us, second; /* second: the next one to draw upsets for */
-    struct sky sky;
-    struct array array;
-    struct battery battery;
-    struct electronics el;
+    struct plant_sky sky;
+    struct plant_array array;
+    struct plant_battery battery;
+    struct plant_electronics el;
     struct plant_thermal thermal;
-    struct node_model model;
-    struct decay bleed;
+    struct plant_node_model model;
+    struct plant_decay bleed;
     double bias[PLANT_POWER_SENSORS];
     uint32_t planned[PLANT_MAX_NODES], n_planned; /* nodes with a transient in this second */
     struct plant_actuators_node node_in[PLANT_MAX_NODES];
@@ -38,7 +38,7 @@ struct plant {
     struct plant_sensors_node node_out[PLANT_MAX_NODES];
     struct plant_sensors_power power_out;
     struct plant_truth truth;
-    struct node node[PLANT_MAX_NODES];
+    struct plant_node node[PLANT_MAX_NODES];
 };
 
 /* Sensors and truth of the step of dt_s that ended (0: none was done yet). */

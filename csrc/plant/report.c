@@ -7,7 +7,7 @@ static double celsius(double k) {
 }
 
 static void report_node(struct plant *p, uint32_t i, double dt_s, double bus_v) {
-    const struct node *n = &p->node[i];
+    const struct plant_node *n = &p->node[i];
     const struct plant_channel *c = &p->el.ch[i];
     struct plant_sensors_node *o = &p->node_out[i];
     struct plant_sensors_channel *s = &p->power_out.channel[i];
@@ -33,7 +33,7 @@ static void report_node(struct plant *p, uint32_t i, double dt_s, double bus_v) 
     o->hbm_c = celsius(n->hbm_k) + n->bias[PLANT_SENSOR_NODE_HBM_C];
     o->coolant_c = celsius(p->thermal.group_k[plant_group_of(p, i)]) + n->bias[PLANT_SENSOR_NODE_COOLANT_C];
     o->work_mu = (uint32_t)(uint64_t)n->work_mu;
-    o->heartbeat = (uint16_t)(n->awake_us / NODE_HEARTBEAT_US);
+    o->heartbeat = (uint16_t)(n->awake_us / PLANT_NODE_HEARTBEAT_US);
     o->ecc_corrected = n->ecc_corrected;
     o->ecc_uncorrected = n->ecc_uncorrected;
     o->accel_state = n->state;
@@ -43,7 +43,7 @@ static void report_node(struct plant *p, uint32_t i, double dt_s, double bus_v) 
 }
 
 static void report_power(struct plant *p, double array_v, double array_w, double dt_s, double bus_v) {
-    const struct electronics *e = &p->el;
+    const struct plant_electronics *e = &p->el;
     struct plant_sensors_power *o = &p->power_out;
     const double *bias = p->bias;
     o->bus_mv = bus_v * 1000 + bias[PLANT_SENSOR_BUS_MV];
@@ -55,23 +55,23 @@ static void report_power(struct plant *p, double array_v, double array_w, double
     o->array_ma = (array_w > 0 ? array_w / array_v : 0) * 1000 + bias[PLANT_SENSOR_ARRAY_MA];
     o->array_c = celsius(p->array.temp_k) + bias[PLANT_SENSOR_ARRAY_C];
     o->hotel_ma = (dt_s > 0 ? e->hotel_j / dt_s / bus_v : 0) * 1000 + bias[PLANT_SENSOR_HOTEL_MA];
-    o->flags = (e->uvlo_latched ? FLAG_UVLO : 0) | (p->array.mpp_v > bus_v ? FLAG_ARRAY : 0) |
-               (e->over_voltage ? FLAG_OVER_VOLTAGE : 0);
+    o->flags = (e->uvlo_latched ? PLANT_FLAG_UVLO : 0) | (p->array.mpp_v > bus_v ? PLANT_FLAG_ARRAY : 0) |
+               (e->over_voltage ? PLANT_FLAG_OVER_VOLTAGE : 0);
     double class_ma[PLANT_MAX_STRINGS];
     for (uint32_t k = 0; k < p->array.classes; k++) {
         const int live = array_w > 0 && p->array.of[k].light > 0;
-        class_ma[k] = live ? 1000 * array_class_current(&p->array, &p->array.of[k], array_v) : 0;
+        class_ma[k] = live ? 1000 * plant_array_class_current(&p->array, &p->array.of[k], array_v) : 0;
     }
     for (uint32_t s = 0; s < p->c.array.strings; s++) {
         o->string_ma[s] = class_ma[p->array.class_of[s]];
     }
 }
 
-static double largest_string_w(struct array *a) {
+static double largest_string_w(struct plant_array *a) {
     double best_a = 0;
     for (uint32_t k = 0; k < a->classes && a->mpp_w > 0; k++) {
         if (a->of[k].light > 0) {
-            best_a = fmax(best_a, array_class_current(a, &a->of[k], a->mpp_v));
+            best_a = fmax(best_a, plant_array_class_current(a, &a->of[k], a->mpp_v));
         }
     }
     return best_a * a->mpp_v;
@@ -104,7 +104,7 @@ static void report_heat(struct plant *p) {
 
 static void report_energy(struct plant *p, double array_w, double dt_s) {
     struct plant_truth *t = &p->truth;
-    const struct electronics *e = &p->el;
+    const struct plant_electronics *e = &p->el;
     t->array_available_w = p->array.mpp_w;
     t->array_used_w = array_w;
     t->largest_string_w = largest_string_w(&p->array);
@@ -115,8 +115,8 @@ static void report_energy(struct plant *p, double array_w, double dt_s) {
     t->batt_in_j += e->batt_in_j;
     t->batt_out_j += e->batt_out_j;
     t->batt_loss_j = p->battery.loss_j;
-    t->batt_stored_j = battery_stored_j(&p->battery);
-    t->batt_rc_j = battery_rc_j(&p->battery);
+    t->batt_stored_j = plant_battery_stored_j(&p->battery);
+    t->batt_rc_j = plant_battery_rc_j(&p->battery);
     t->nodes_j += e->nodes_j;
     t->hotel_j += e->hotel_j;
     t->heater_j += e->heater_j;
@@ -155,11 +155,11 @@ void plant_report(struct plant *p, double array_v, double array_w, double dt_s) 
     report_heat(p);
     report_power(p, array_v, array_w, dt_s, bus_v);
     for (uint32_t i = 0; i < p->c.node.count; i++) {
-        const struct node *n = &p->node[i];
+        const struct plant_node *n = &p->node[i];
         report_node(p, i, dt_s, bus_v);
         t->work[i] += n->step_work;
         t->work_total += n->step_work;
-        t->active_s_total += n->state == NODE_ACTIVE ? dt_s : 0;
+        t->active_s_total += n->state == PLANT_NODE_ACTIVE ? dt_s : 0;
         t->node_j[i] += p->el.ch[i].energy_j;
         t->draw_w[i] = dt_s > 0 ? p->el.ch[i].energy_j / dt_s : 0;
     }

@@ -32,8 +32,8 @@ double plant_sun_fraction(const double r_km[3], const double sun_km[3]) {
     if (margin < EARTH_KM && off2 < (EARTH_KM - margin) * (EARTH_KM - margin)) {
         return 0.0;
     }
-    const double a = asin(SUN_KM / sqrt(s2)), b = asin(clamp(EARTH_KM / sqrt(r2), 0, 1));
-    const double c = acos(clamp(along / sqrt(r2 * s2), -1, 1));
+    const double a = asin(SUN_KM / sqrt(s2)), b = asin(plant_clamp(EARTH_KM / sqrt(r2), 0, 1));
+    const double c = acos(plant_clamp(along / sqrt(r2 * s2), -1, 1));
     if (c >= a + b) {
         return 1.0;
     }
@@ -41,19 +41,20 @@ double plant_sun_fraction(const double r_km[3], const double sun_km[3]) {
         return 0.0;
     }
     const double x = (c * c + a * a - b * b) / (2 * c), y = sqrt(fmax(a * a - x * x, 0));
-    const double hidden = a * a * acos(clamp(x / a, -1, 1)) + b * b * acos(clamp((c - x) / b, -1, 1)) - c * y;
-    return clamp(1 - hidden / (PLANT_PI * a * a), 0, 1);
+    const double hidden =
+        a * a * acos(plant_clamp(x / a, -1, 1)) + b * b * acos(plant_clamp((c - x) / b, -1, 1)) - c * y;
+    return plant_clamp(1 - hidden / (PLANT_PI * a * a), 0, 1);
 }
 
 /* View factor from one face of a plate to the Earth when the plate's plane holds the nadir. */
 double plant_edge_view_factor(double r_km) {
-    const double th = asin(clamp(EARTH_KM / r_km, 0, 1));
+    const double th = asin(plant_clamp(EARTH_KM / r_km, 0, 1));
     return (th - 0.5 * sin(2 * th)) / PLANT_PI;
 }
 
 /* The anomaly's core as an ellipse on the map, about 5 % of the time of a polar orbit. */
 static int in_saa(const double r_km[3], double sidereal_rad) {
-    const double lat = asin(clamp(r_km[2] / sqrt(dot(r_km, r_km)), -1, 1)) * 180 / PLANT_PI;
+    const double lat = asin(plant_clamp(r_km[2] / sqrt(dot(r_km, r_km)), -1, 1)) * 180 / PLANT_PI;
     const double lon = remainder((atan2(r_km[1], r_km[0]) - sidereal_rad) * 180 / PLANT_PI, 360);
     const double x = remainder(lon + 45, 360) / 45, y = (lat + 27) / 23;
     return x * x + y * y < 1;
@@ -68,7 +69,7 @@ static void position_between(const struct plant_orbit_row *a, const struct plant
     }
 }
 
-int sky_at(const struct plant_orbit *o, double t_s, struct sky *s) {
+int plant_sky_at(const struct plant_orbit *o, double t_s, struct plant_sky *s) {
     const double x = (t_s - o->t0_s) / o->step_s;
     if (!(x >= 0) || o->rows < 2 || x > o->rows - 1) {
         return PLANT_ERR_ORBIT;

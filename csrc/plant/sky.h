@@ -4,7 +4,7 @@
 
 #include "plant/interface.h"
 
-struct sky {
+struct plant_sky {
     double r_km[3], sun_unit[3]; /* position; direction to the Sun */
     double sun_fraction;         /* visible part of the disc */
     double flux_w_m2;            /* at this distance from the Sun, unshadowed */
@@ -14,6 +14,6 @@ struct sky {
 };
 
 /* State at flight time t_s. Returns PLANT_OK or PLANT_ERR_ORBIT (s unchanged). */
-int sky_at(const struct plant_orbit *o, double t_s, struct sky *s);
+int plant_sky_at(const struct plant_orbit *o, double t_s, struct plant_sky *s);
 
 #endif

@@ -32,8 +32,8 @@ static void loop_step(struct plant_thermal *t, uint32_t l, double heat_w, double
     const double a = c + ua, b = cp + ua + 4 * emit * p3, det = a * b - ua * ua;
     const double f = heat_w - flow_w, g = flow_w - out_w;
     const double d_coolant = (f * b + g * ua) / det, d_panel = (g * a + f * ua) / det;
-    t->loop_k[l] = clamp(coolant + d_coolant, 20, 1500);
-    t->panel_k[l] = clamp(p + d_panel, 20, 1500);
+    t->loop_k[l] = plant_clamp(coolant + d_coolant, 20, 1500);
+    t->panel_k[l] = plant_clamp(p + d_panel, 20, 1500);
     t->radiated_j += (out_w + 4 * emit * p3 * d_panel) * dt_s;
 }
 
@@ -48,7 +48,7 @@ void plant_thermal_step(struct plant_thermal *t, double absorbed_w_m2, double dt
         const uint32_t l = plant_thermal_loop_of(t, g);
         const double flow = t->c.flow_w_per_k / t->c.groups * (1 - t->lost_flow[l]);
         const double d = (t->group_w[g] - flow * (t->group_k[g] - t->loop_k[l])) / (c + flow);
-        t->group_k[g] = clamp(t->group_k[g] + d, 20, 1500);
+        t->group_k[g] = plant_clamp(t->group_k[g] + d, 20, 1500);
         heat_w[l] += t->group_w[g] - c * d; /* what it did not keep went on into the loop */
     }
     for (uint32_t l = 0; l < t->c.loops; l++) {
