@@ -37,13 +37,10 @@ struct plant_bus_state plant_bus_solve(double emf_v, double r_ohm, double source
     const double limit_v = fmin(charge_v, over_v), current_v = emf_v + r_ohm * charge_a;
     const double top_v = fmax(fmin(limit_v, current_v), LEAST_BUS_V);
     if (s.v_v > top_v) {
+        const double alone_v = bus_voltage(emf_v, r_ohm, -load_w, load_a);
         s.over_voltage = over_v <= fmin(charge_v, current_v);
-        s.v_v = top_v;
-        s.source_w = s.v_v * ((s.v_v - emf_v) / r_ohm + load_a) + load_w;
-        if (s.source_w < 0) { /* the battery alone stands above the limit */
-            s.source_w = 0;
-            s.v_v = bus_voltage(emf_v, r_ohm, -load_w, load_a);
-        }
+        s.v_v = fmax(alone_v, top_v); /* the battery alone may stand above the limit: then the source gives nothing */
+        s.source_w = alone_v >= top_v ? 0 : s.v_v * ((s.v_v - emf_v) / r_ohm + load_a) + load_w;
     }
     s.batt_a = (s.v_v - emf_v) / r_ohm;
     const double had_w = s.source_w - s.v_v * (s.batt_a + load_a);

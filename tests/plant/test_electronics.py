@@ -44,7 +44,7 @@ def test_an_overload_trips_after_the_set_time(trip_ms, dt_ms):
     bench.start(nodes=1, cap_w=700)
     bench.run(2)
     draw_a = bench.node_sensors[0].mean_ma / 1e3  # a little over the limit, so that the node's own converter stays up
-    bench.channel(0, limit_a=0.98 * draw_a, trip_s=trip_ms * 1e-3)
+    bench.channel(0, limit_a=0.999 * draw_a, trip_s=trip_ms * 1e-3)
     waited = 0
     while not status(bench, 0) & TRIPPED:
         bench.plant.step(dt_ms * 1_000)
