@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from hal import orbit as orbits
-from hal._native import ffi, lib
+from hal._native import ffi
 from hal.plant import Plant
 from hal.rig import ORBITS, Orbit
 from hal.satellite import Satellite, load_satellite
@@ -83,7 +82,9 @@ class Bench:
         n.command, n.workload, n.cap_w, n.clock_mhz = RUN, workload, cap_w, clock_mhz
 
 
-def freeze(bench: Bench, r_km: tuple[float, float, float], sun_au: tuple[float, float, float], hours: float = 100) -> None:
+def freeze(
+    bench: Bench, r_km: tuple[float, float, float], sun_au: tuple[float, float, float], hours: float = 100
+) -> None:
     """Replaces the orbit by a point that stands still under a Sun that stands still."""
     table = np.zeros((2, 9))
     table[:, 0:3] = r_km
@@ -138,5 +139,3 @@ def half_disc_spans(t_s: Any, r_km: Any, sun_km: Any) -> list[tuple[float, float
     if len(edges) and clear[edges[0]] < 0:
         at = at[1:]
     return [(float(a), float(b - a)) for a, b in zip(at[::2], at[1::2], strict=False)]
-
-

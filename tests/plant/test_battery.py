@@ -97,7 +97,13 @@ def test_an_empty_battery_lets_the_bus_fall_and_stays_finite():
 
 
 def test_coulombic_efficiency_and_round_trip():
-    bench = Bench(satellite("demo", battery={"soc_initial": 0.5, "temp_initial_c": 25.0, "heat_capacity_j_per_k": 1e8}, bus={"hotel_w": 1_300.0}))
+    bench = Bench(
+        satellite(
+            "demo",
+            battery={"soc_initial": 0.5, "temp_initial_c": 25.0, "heat_capacity_j_per_k": 1e8},
+            bus={"hotel_w": 1_300.0},
+        )
+    )
     in_sun(bench)
     bench.power.charge_a = 44.0 / 3
     bench.run(1_800)

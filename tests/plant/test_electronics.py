@@ -221,7 +221,9 @@ def test_results_do_not_depend_on_the_step(reference, dt_s):
 )
 def test_the_bus_balances_wherever_it_stands(emf_soc, r_scale, hotel_w, cap_w, charge_a, charge_v):
     bench = Bench(
-        satellite("demo", battery={"soc_initial": emf_soc / 120, "cell_r0_ohm": r_scale * 0.01}, bus={"hotel_w": hotel_w})
+        satellite(
+            "demo", battery={"soc_initial": emf_soc / 120, "cell_r0_ohm": r_scale * 0.01}, bus={"hotel_w": hotel_w}
+        )
     )
     in_sun(bench)
     bench.power.charge_a, bench.power.charge_v = charge_a, charge_v

@@ -138,7 +138,8 @@ def test_sun_is_where_jpl_says(sky):
     ra, dec, distance = astrometric.radec(epoch="date")
     ours = orbits.sun_position_km(days)
     theirs = np.stack(
-        [np.cos(dec.radians) * np.cos(ra.radians), np.cos(dec.radians) * np.sin(ra.radians), np.sin(dec.radians)], axis=1
+        [np.cos(dec.radians) * np.cos(ra.radians), np.cos(dec.radians) * np.sin(ra.radians), np.sin(dec.radians)],
+        axis=1,
     )
     unit = ours / np.linalg.norm(ours, axis=1)[:, None]
     assert np.degrees(np.arccos((unit * theirs).sum(axis=1))).max() < 0.015
@@ -252,6 +253,8 @@ def test_a_computed_orbit_has_the_altitude_and_the_local_time_asked_for(altitude
     rows = elements.rows(np.linspace(0, elements.period_s, 400))
     assert np.linalg.norm(rows[:, 0:3], axis=1).mean() - orbits.EARTH_KM == pytest.approx(altitude_km, abs=0.3)
     year = elements.rows(np.array([0.0, 182.6, 365.2422]) * 86_400)
-    node = np.degrees(np.arctan2(np.cross(year[:, 0:3], year[:, 3:6])[:, 0], -np.cross(year[:, 0:3], year[:, 3:6])[:, 1]))
+    node = np.degrees(
+        np.arctan2(np.cross(year[:, 0:3], year[:, 3:6])[:, 0], -np.cross(year[:, 0:3], year[:, 3:6])[:, 1])
+    )
     turned = (np.diff(node) + 180) % 360 - 180
     assert np.abs(np.abs(turned) - 180).max() < 3  # half a turn in half a year: sun-synchronous

@@ -86,7 +86,9 @@ def test_one_loop_of_two_holds_75_kw_at_353_k():
 
 @pytest.mark.parametrize(("capacity", "published"), [(400, 1.75), (800, 0.88), (1_500, 0.47)])
 def test_total_flow_loss_heats_a_node_of_700_w(capacity, published):
-    bench = Bench(satellite("demo", node={"heat_capacity_j_per_k": float(capacity), "power_spread": 0.0, "boot_w": 700.0}))
+    bench = Bench(
+        satellite("demo", node={"heat_capacity_j_per_k": float(capacity), "power_spread": 0.0, "boot_w": 700.0})
+    )
     in_sun(bench)
     bench.channel(0)
     bench.run(0.2)
