@@ -101,18 +101,21 @@ uint8_t compute_node_job_stop(struct compute_node *n, const struct bus_node_job_
 int compute_node_lease(struct compute_node *n, uint64_t t_us, uint32_t oldest_session, const struct bus_lease *m);
 void compute_node_step(struct compute_node *n, uint64_t t_us, const struct bus_tick_node *s);
 
+#define SOC_FIRST_WAIT_US ...
 #define SOC_UNKNOWN ...
 #define SOC_ESTIMATED ...
 #define SOC_ANCHORED ...
 #define SOC_NOTHING ...
 #define SOC_ANCHORED_NOW ...
 struct soc {
-    int64_t charge_ma_us, capacity_ma_us;
+    int64_t charge_ma_us, capacity_ma_us, usable_ma_us;
     uint32_t ocv_mv[11];
     uint32_t rest_us, taper_us;
-    uint8_t has_curve, trust, rested, full;
+    uint8_t has_curve, trust, ready, rested, full;
+    uint32_t wait_us;
     ...;
 };
+void soc_set_temperature(struct soc *s, int16_t cdeg);
 void soc_set_capacity(struct soc *s, uint32_t capacity_mah);
 void soc_set(struct soc *s, uint32_t cpct, int trust);
 uint16_t soc_cpct(const struct soc *s);
@@ -123,7 +126,7 @@ struct charger_inputs {
     uint32_t bus_mv, array_mv, wanted_mv;
     int32_t batt_ma;
     int16_t batt_cdeg;
-    uint8_t array_present, temperature_bad, over_voltage, soc_known, full;
+    uint8_t array_present, temperature_bad, over_voltage, soc_known, full, rest;
     uint16_t soc_cpct;
     uint32_t max_ma, max_mv;
     uint16_t soc_limit_cpct;
@@ -153,7 +156,8 @@ int shed_load(struct shed *s, const struct bus_shed_tier *tiers, uint8_t count);
 uint8_t shed_step(struct shed *s, uint32_t dt_us, int soc_known, uint16_t soc_cpct, uint32_t bus_mv);
 int shed_hits(const struct shed *s, uint8_t channel_tier);
 
-struct strings { uint64_t lost; uint32_t largest_ma; uint8_t count; ...; };
+struct strings { uint64_t lost; uint32_t largest_ma, sum_ma; uint8_t count; ...; };
+uint32_t strings_largest_mw(const struct strings *s, uint32_t array_mw);
 void strings_page(struct strings *s, unsigned base, unsigned count, const uint16_t *string_ma, int at_peak,
                   struct events *events);
 uint8_t strings_live(const struct strings *s);

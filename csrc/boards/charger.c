@@ -86,7 +86,7 @@ int charger_step(struct charger *c, const struct charger_inputs *in) {
     int blocked = watch_temperature(c, in);
     watch_charge(c, in);
     watch_limits(c, in);
-    int stops = c->cold || c->hot || c->held || in->temperature_bad || in->over_voltage;
+    int stops = c->cold || c->hot || c->held || in->temperature_bad || in->over_voltage || in->rest;
     c->charge_ma = stops ? 0 : derated_ma(in->max_ma, in->batt_cdeg);
     c->charge_mv = in->max_mv;
     c->mode = mode_of(c, in);

@@ -21,7 +21,7 @@ struct charger_inputs {
     int32_t batt_ma;
     int16_t batt_cdeg;
     uint8_t array_present, temperature_bad, over_voltage;
-    uint8_t soc_known, full;
+    uint8_t soc_known, full, rest; /* rest: do not charge, the battery is being looked at */
     uint16_t soc_cpct;
     /* configuration */
     uint32_t max_ma, max_mv;

@@ -152,6 +152,7 @@ static void watch_temperature(struct power_board *p, int16_t cdeg) {
 static void count_charge(struct power_board *p, const struct bus_tick_power *s) {
     uint16_t before_cpct = soc_cpct(&p->soc);
     int constant_voltage = p->charger.limiting == BUS_CHARGE_MODE_CONSTANT_VOLTAGE;
+    soc_set_temperature(&p->soc, p->batt_cdeg);
     if (soc_step(&p->soc, s->dt_us, s->bus_mv, s->batt_ma, constant_voltage) == SOC_ANCHORED_NOW) {
         events_add(&p->events, BUS_EVENT_POWER_SOC_ANCHORED, before_cpct, soc_cpct(&p->soc));
     }
@@ -210,6 +211,7 @@ static void charge(struct power_board *p, const struct bus_tick_power *s) {
         .over_voltage = (s->flags & BUS_ELECTRONICS_FLAG_OVER_VOLTAGE) != 0,
         .soc_known = p->soc.trust != SOC_UNKNOWN,
         .full = p->soc.full,
+        .rest = (uint8_t)soc_wants_rest(&p->soc),
         .soc_cpct = soc_cpct(&p->soc),
         .max_ma = p->configured ? p->config.charge_ma : CHARGER_ROM_MA,
         .max_mv = p->configured ? p->config.charge_mv : p->rom_charge_mv,
@@ -281,6 +283,7 @@ static uint32_t milliwatts(uint32_t mv, uint32_t ma) {
 
 void power_board_report(const struct power_board *p, struct bus_power_tlm *out) {
     const struct bus_tick_power *s = &p->sensors;
+    uint32_t array_mw = milliwatts(s->array_mv, s->array_ma);
     *out = (struct bus_power_tlm){
         .mode = p->mode,
         .flags = p->flags,
@@ -289,10 +292,10 @@ void power_board_report(const struct power_board *p, struct bus_power_tlm *out) 
         .batt_ma = s->batt_ma,
         .batt_cdeg = s->batt_cdeg,
         .soc_cpct = soc_cpct(&p->soc),
-        .array_mw = milliwatts(s->array_mv, s->array_ma),
+        .array_mw = array_mw,
         .array_mv = s->array_mv,
         .array_cdeg = s->array_cdeg,
-        .largest_string_mw = milliwatts(s->array_mv, p->strings.largest_ma),
+        .largest_string_mw = strings_largest_mw(&p->strings, array_mw),
         .strings_live = strings_live(&p->strings),
         .load_mw = milliwatts(s->bus_mv, p->channels.sum_ma),
         .hotel_mw = milliwatts(s->bus_mv, s->hotel_ma),
@@ -323,7 +326,7 @@ size_t power_board_serialise(const struct power_board *b, uint8_t out[static POW
         p = bytes_u32(p, b->shed.low_us[i]);
     }
     p = bytes_u8(bytes_u32(p, b->shed.high_us), b->shed.tier);
-    p = bytes_u32(bytes_u64(p, b->strings.lost), b->strings.largest_ma);
+    p = bytes_u32(bytes_u32(bytes_u64(p, b->strings.lost), b->strings.largest_ma), b->strings.sum_ma);
     p = bytes_u8(bytes_u8(bytes_u8(p, b->configured), b->autonomous), b->uvlo);
     p = bytes_u8(bytes_u8(bytes_u8(p, b->heater), b->clear_latches), b->mode);
     p = bytes_u16(bytes_u16(bytes_u8(p, b->bad_steps), (uint16_t)b->batt_cdeg), b->flags);

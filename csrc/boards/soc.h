@@ -11,19 +11,26 @@
 #define SOC_REST_US 300000000u      /* |I| < C/50 for so long: the terminals show the open-circuit voltage */
 #define SOC_REANCHOR_US 3600000000u /* between two anchors in one rest */
 #define SOC_TAPER_US 30000000u      /* constant voltage and I < C/20 for so long: charged */
+#define SOC_FIRST_REST_US 2000000u  /* |I| < C/50 for so long is rest enough for a first estimate */
+#define SOC_FIRST_WAIT_US 30000000u /* without such a rest the estimate is made anyway */
 #define SOC_UNKNOWN_CPCT 5000       /* said while nothing is known */
 
 enum soc_trust {
     SOC_UNKNOWN = 0,
-    SOC_ESTIMATED = 1, /* from the terminal voltage under a small current, or from before a reset */
+    SOC_ESTIMATED = 1, /* from the terminal voltage after a short rest, or from before a reset */
     SOC_ANCHORED = 2,
 };
 
 struct soc {
-    int64_t charge_ma_us, capacity_ma_us; /* capacity 0: not configured */
-    uint32_t ocv_mv[SOC_CURVE_POINTS];    /* at 0, 10 .. 100 % */
+    int64_t charge_ma_us;
+    int64_t capacity_ma_us;            /* at 25 degC; 0: not configured */
+    int64_t usable_ma_us;              /* of it, at the battery's temperature: what 100 % means */
+    uint32_t ocv_mv[SOC_CURVE_POINTS]; /* at 0, 10 .. 100 % */
     uint32_t rest_us, taper_us;
+    uint32_t wait_us; /* for a first estimate */
+    int32_t share;    /* usable of the capacity, in 1/100000 */
     uint8_t has_curve, trust;
+    uint8_t ready;  /* capacity and curve are known */
     uint8_t rested; /* anchored in this rest */
     uint8_t full;   /* the charge ended at full_cpct; until 2 % are gone */
     uint16_t full_cpct;
@@ -34,7 +41,10 @@ enum soc_news {
     SOC_ANCHORED_NOW = 1,
 };
 
-/* Sets the capacity; keeps the share that is charged. */
+/* Usable capacity at a temperature: .68 at -20, 1 at 25, .97 at 45 degC (3 Ah NCA cell). The charge stays. */
+void soc_set_temperature(struct soc *s, int16_t cdeg);
+
+/* Sets the capacity at 25 degC; keeps the share that is charged. */
 void soc_set_capacity(struct soc *s, uint32_t capacity_mah);
 
 /* Sets the state of charge (0.01 %), within 0..10000. */
@@ -45,6 +55,9 @@ uint16_t soc_cpct(const struct soc *s);
 
 /* State of charge (0.01 %) at an open-circuit voltage, linear between the curve's points. */
 uint16_t soc_from_voltage(const uint32_t ocv_mv[static SOC_CURVE_POINTS], uint32_t mv);
+
+/* 1 while a first estimate needs the battery to rest: do not charge. */
+int soc_wants_rest(const struct soc *s);
 
 /* Counts one step of batt_ma (positive charges). constant_voltage: the charger is at its voltage limit. Returns
  * any soc_news. */

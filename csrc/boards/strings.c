@@ -8,12 +8,16 @@ static uint64_t bit(unsigned i) {
     return UINT64_C(1) << i;
 }
 
-static uint32_t largest_of(const uint16_t *string_ma, unsigned count) {
-    uint32_t largest = 0;
-    for (unsigned i = 0; i < count; ++i) {
-        largest = string_ma[i] > largest ? string_ma[i] : largest;
+/* The page at base 0 begins a new round. */
+static void measure(struct strings *s, unsigned base, const uint16_t *string_ma, unsigned count) {
+    if (base == 0) {
+        s->largest_ma = 0;
+        s->sum_ma = 0;
     }
-    return largest;
+    for (unsigned i = 0; i < count; ++i) {
+        s->largest_ma = string_ma[i] > s->largest_ma ? string_ma[i] : s->largest_ma;
+        s->sum_ma += string_ma[i];
+    }
 }
 
 static void judge(struct strings *s, unsigned string, uint32_t ma, uint32_t largest_ma, struct events *events) {
@@ -30,15 +34,21 @@ static void judge(struct strings *s, unsigned string, uint32_t ma, uint32_t larg
 
 void strings_page(struct strings *s, unsigned base, unsigned count, const uint16_t *string_ma, int at_peak,
                   struct events *events) {
-    uint32_t largest_ma = largest_of(string_ma, count);
-    s->largest_ma = base == 0 || largest_ma > s->largest_ma ? largest_ma : s->largest_ma;
-    if (!at_peak || largest_ma < LEAST_MA) {
+    measure(s, base, string_ma, count);
+    if (!at_peak || s->largest_ma < LEAST_MA) {
         s->suspects = 0;
         return;
     }
     for (unsigned i = 0; i < count && base + i < s->count && base + i < STRINGS_MAX; ++i) {
-        judge(s, base + i, string_ma[i], largest_ma, events);
+        judge(s, base + i, string_ma[i], s->largest_ma, events);
     }
+}
+
+uint32_t strings_largest_mw(const struct strings *s, uint32_t array_mw) {
+    if (s->sum_ma == 0) {
+        return array_mw / (strings_live(s) > 0 ? strings_live(s) : 1u);
+    }
+    return (uint32_t)((uint64_t)array_mw * s->largest_ma / s->sum_ma);
 }
 
 uint8_t strings_live(const struct strings *s) {

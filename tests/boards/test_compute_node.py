@@ -1,5 +1,7 @@
 """The controller of a compute node: states, faults, throttling, counters."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -200,10 +202,8 @@ def test_throttle_follows_either_temperature(sensor: str, limit: int, flag: int)
     node = Node()
     node.power_on()
     node.start_job(total_mu=10_000_000)
-    seq = 0
     last = None
-    for cdeg in range(limit - 700, limit + 1, 20):
-        seq += 1
+    for seq, cdeg in enumerate(range(limit - 700, limit + 1, 20), start=1):
         lease = {"session": 1, "lease_seq": seq, "cap_mw": LARGEST, "clock_mhz": 0}
         node.board.send("lease", expiry_us=node.board.t_us + 3_000_000, **lease)
         node.override = {sensor: cdeg}
@@ -288,7 +288,7 @@ def test_telemetry_every_200_ms_and_at_once_on_news():
     node = Node()
     node.power_on()
     times = [frame.t_us for frame in node.run(4.0) if frame.name == "node_tlm"]
-    assert {b - a for a, b in zip(times, times[1:], strict=False)} == {200_000}
+    assert {b - a for a, b in itertools.pairwise(times)} == {200_000}
     node.run(0.1 if (node.board.t_us - times[-1]) else 0.0)
     node.board.send("lease", session=1, lease_seq=1, cap_mw=300_000, expiry_us=90_000_000, clock_mhz=0)
     assert one(node.step(), "node_tlm").fields["lease_seq"] == 1
