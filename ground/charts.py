@@ -76,9 +76,10 @@ class _Charts:
         """What the array could give, what it gave, where it went."""
         self._chart("power", "Power", "kW", zero=True)
         p = self._flown.power
+        load = {"t_s": p["t_s"], "load_mw": p["load_mw"] + p["hotel_mw"]}
         self._known("array could give", "sun", p, "available_mw", 1e-6, fill=True)
         self._known("array gives", "used", p, "array_mw", 1e-6)
-        self._known("load", "load", p, "load_mw", 1e-6)
+        self._known("nodes and hotel take", "load", load, "load_mw", 1e-6)
         self._known("hotel", "hotel", p, "hotel_mw", 1e-6)
         self._true("array could give", "sun", "available_w", 1e-3)
         self._true("array gives", "used", "used_w", 1e-3)

@@ -172,11 +172,11 @@ def _status_lines(now: dict[str, Any]) -> list[str]:
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     sun = "sunlit" if power["sunlit"] else "in eclipse"
     battery = words.watts(power["bus_mv"] * power["batt_ma"] / 1e6)
-    array, load, leases = (words.watts(power[name] / 1e3) for name in ("array_mw", "load_mw", "lease_sum_mw"))
+    array, nodes, leases = (words.watts(power[name] / 1e3) for name in ("array_mw", "load_mw", "lease_sum_mw"))
     lines = [
         f"{now['station']}  {words.clock(now['t_s'])}  mode {flight['mode']}, {sun}",
         f"boards   {flight['boards_ready']} ready, {flight['boards_lost']} lost, {flight['boards_refused']} refused",
-        f"power    array {array} of {words.watts(power['available_mw'] / 1e3)}, load {load}, battery {battery}",
+        f"power    array {array} of {words.watts(power['available_mw'] / 1e3)}, nodes {nodes}, battery {battery}",
         f"battery  {power['soc_cpct'] / 100:.1f} %, bus {power['bus_mv'] / 1e3:.2f} V, {power['charge_mode']}",
         f"nodes    {counts}; leases {leases} of {words.watts(power['guaranteed_mw'] / 1e3)} guaranteed",
     ]

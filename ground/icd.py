@@ -452,7 +452,7 @@ PACKETS: dict[str, Message] = {
             Field('array_mv', 'u32', unit='mV'),
             Field('array_cdeg', 'i16', unit='0.01 degC'),
             Field('strings_live', 'u8'),
-            Field('load_mw', 'u32', unit='mW'),
+            Field('load_mw', 'u32', unit='mW', doc='all node channels; the hotel load comes on top'),
             Field('hotel_mw', 'u32', unit='mW'),
             Field('guaranteed_mw', 'u32', unit='mW', doc='supply that leases may count on'),
             Field('lease_sum_mw', 'u32', unit='mW'),

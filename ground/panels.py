@@ -65,7 +65,7 @@ def sparkline(values: Sequence[float], width: int, style: str, low: float, high:
 def power_lines(power: Sample, width: int, scale_w: float) -> list[Text]:
     """Where the power comes from and where it goes; every bar has the same scale."""
     array_w, available_w = power.array_mw / 1e3, power.available_mw / 1e3
-    load_w, hotel_w = power.load_mw / 1e3, power.hotel_mw / 1e3
+    nodes_w, hotel_w = power.load_mw / 1e3, power.hotel_mw / 1e3
     battery_w = power.bus_mv * power.batt_ma / 1e6
     room = max(width - 26, 4)
 
@@ -81,7 +81,7 @@ def power_lines(power: Sample, width: int, scale_w: float) -> list[Text]:
         row("", "☀ array" if power.sunlit else "☾ array", SUN, array_w, available_w),
         bus.append(f"array can give {available_w / 1e3:.2f} kW", DIM),
         row("   " + arrow, "battery", style, battery_w, plus="+"),
-        row("   ├▶ ", "nodes", LOAD, max(load_w - hotel_w, 0.0)),
+        row("   ├▶ ", "nodes", LOAD, nodes_w),
         row("   ╰▶ ", "hotel", COOL, hotel_w),
         row("", "leases", BAD if leases_w > guaranteed_w else "magenta", leases_w, guaranteed_w),
     ]

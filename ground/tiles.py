@@ -43,9 +43,10 @@ def _energy(flown: History, summary: Mapping[str, Any]) -> list[Tile]:
     power = flown.power
     available = _or(energy.get("pv_available_j"), _integral(power, "available_mw")) / _J_PER_KWH
     used = _or(energy.get("pv_used_j"), _integral(power, "array_mw")) / _J_PER_KWH
-    load = _integral(power, "load_mw") / _J_PER_KWH
-    nodes = _or(energy.get("nodes_j"), _J_PER_KWH * load - _integral(power, "hotel_mw")) / _J_PER_KWH
-    share = f"{100 * used / available:.0f} % of the {available:.2f} kWh it could give" if available else ""
+    nodes = _or(energy.get("nodes_j"), _integral(power, "load_mw")) / _J_PER_KWH
+    load = nodes + _or(energy.get("hotel_j"), _integral(power, "hotel_mw")) / _J_PER_KWH
+    by = "" if "pv_available_j" in energy else ", by the on-board estimate"
+    share = f"{100 * used / available:.0f} % of the {available:.2f} kWh it could give{by}" if available else ""
     part = f"{100 * nodes / load:.0f} % of the load" if load else ""
     return [_tile("From the array", f"{used:.2f} kWh", share), _tile("Into the nodes", f"{nodes:.2f} kWh", part)]
 

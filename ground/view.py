@@ -62,8 +62,8 @@ class View:
             self.pace = self._pace.mark(now_s, self._station.t_s)
         if power is None:
             return
-        load_w = max(power.available_mw, power.array_mw, power.load_mw) / 1e3
-        self._scale_w = max(self._scale_w, load_w)
+        most_mw = max(power.available_mw, power.array_mw, power.load_mw + power.hotel_mw)
+        self._scale_w = max(self._scale_w, most_mw / 1e3)
         if power.t_us - self._soc_t_us >= 20_000_000 or self._soc_t_us < 0:
             self._soc_t_us = power.t_us
             self._soc.append(power.soc_cpct / 1e4)

@@ -439,7 +439,7 @@ struct space_hk_power {
     uint32_t array_mv; /* mV */
     int16_t array_cdeg; /* 0.01 degC */
     uint8_t strings_live;
-    uint32_t load_mw; /* mW */
+    uint32_t load_mw; /* mW; all node channels; the hotel load comes on top */
     uint32_t hotel_mw; /* mW */
     uint32_t guaranteed_mw; /* mW; supply that leases may count on */
     uint32_t lease_sum_mw; /* mW */

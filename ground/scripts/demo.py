@@ -13,26 +13,28 @@ ORBIT_S = 5924.0
 ECLIPSE_WITHIN_S = 1300.0
 # Job id, class, priority, work in units, checkpoint period in s.
 JOBS = [
-    (1, "training", 5, 2600, 60),
-    (2, "training", 5, 2600, 60),
-    (3, "training", 4, 2200, 60),
-    (4, "training", 4, 2200, 60),
-    (5, "training", 3, 1800, 60),
-    (6, "training", 3, 1800, 60),
-    (7, "prefill", 6, 900, 30),
-    (8, "prefill", 6, 900, 30),
-    (9, "prefill", 5, 1200, 30),
-    (10, "prefill", 5, 1200, 30),
-    (11, "prefill", 2, 1500, 30),
-    (12, "prefill", 2, 1500, 30),
-    (13, "decode", 7, 1200, 30),
-    (14, "decode", 7, 1200, 30),
-    (15, "decode", 6, 1600, 30),
-    (16, "decode", 6, 1600, 30),
-    (17, "decode", 1, 2000, 30),
-    (18, "decode", 1, 2000, 30),
-    (19, "prefill", 1, 1000, 30),
-    (20, "training", 1, 1500, 60),
+    (1, "training", 5, 4000, 60),
+    (2, "training", 5, 4000, 60),
+    (3, "training", 4, 3600, 60),
+    (4, "training", 4, 3600, 60),
+    (5, "training", 3, 3200, 60),
+    (6, "training", 3, 3200, 60),
+    (7, "prefill", 6, 1800, 30),
+    (8, "prefill", 6, 1800, 30),
+    (9, "prefill", 5, 2200, 30),
+    (10, "prefill", 5, 2200, 30),
+    (11, "prefill", 4, 2600, 30),
+    (12, "prefill", 4, 2600, 30),
+    (13, "decode", 7, 2400, 30),
+    (14, "decode", 7, 2400, 30),
+    (15, "decode", 6, 3000, 30),
+    (16, "decode", 6, 3000, 30),
+    (17, "decode", 5, 3600, 30),
+    (18, "decode", 5, 3600, 30),
+    (19, "prefill", 1, 1500, 30),
+    (20, "training", 2, 1800, 60),
+    (21, "decode", 1, 1200, 30),
+    (22, "prefill", 1, 1200, 30),
 ]
 
 
@@ -74,13 +76,15 @@ def ride_through_eclipse(station: Station) -> None:
 
 
 def collect(station: Station) -> None:
-    """Waits until every job has ended or the flight is over."""
+    """Waits until every job has ended, then until the orbit, or before it the flight, is over."""
 
     def ended(_: Sample) -> bool:
         return len(station.jobs) >= len(JOBS) and all(job.state >= JobState.DONE for job in station.jobs.values())
 
     try:
         station.wait("hk_jobs", ended, within=ORBIT_S)
+        say(station, "every job has ended")
+        station.until(ORBIT_S)
     except LinkError:
         say(station, "the flight is over")
 

@@ -262,7 +262,7 @@ class Satellite:
             array_mv=149_000 if self.sunlit else 0,
             array_cdeg=(62 - 130 * (not self.sunlit)) * 100,
             strings_live=16,
-            load_mw=round((self.nodes_w + HOTEL_W * self.scale) * 1000),
+            load_mw=round(self.nodes_w * 1000),
             hotel_mw=round(HOTEL_W * self.scale * 1000),
             guaranteed_mw=round((self.available_w * 0.94 + 4000 * self.scale) * 1000),
             lease_sum_mw=round(sum(n.cap_w for n in self.nodes) * 1000),

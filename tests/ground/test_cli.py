@@ -227,3 +227,13 @@ def test_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for text in ("NOMINAL: switching every node on", "eclipse: on the battery", "sunrise after 1033 s", "0 failed"):
         assert text in out
     assert report.stat().st_size > 200_000
+
+
+def test_the_procedure_of_the_handbook_works(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    script = tmp_path / "procedure.py"
+    script.write_text(page.split("```python\n")[1].split("```")[0])
+    with Radio(Satellite(4)) as radio:
+        code, out, err = ground(capsys, "run", str(script), "--station", radio.url)
+    assert (code, err) == (0, "")
+    assert out == "eclipse at 3893 s, battery 100 %\n"
