@@ -26,6 +26,8 @@ from hal.world import World
 
 SEND_BUFFER_BYTES = 1 << 20
 POLL_S = 0.2
+READ_ONLY = ("score", "status")
+"""Requests that are answered at once, within a tick as well."""
 
 
 class Server:
@@ -164,7 +166,7 @@ class Server:
             self._welcome(channel, value)
         elif channel in self._controls and kind == Kind.REQUEST:
             self._pending.append((channel, value))
-            if value.get("do") == "score":
+            if value.get("do") in READ_ONLY:
                 self._requests()
         else:
             raise ClosedError(f"unexpected {kind.name}")
@@ -203,11 +205,11 @@ class Server:
 
     # ------------------------------------------------------------ requests
     def _requests(self) -> None:
-        """Answer what control connections asked for. The score may be read at any time, the rest between ticks."""
+        """Answer what control connections asked for. Some at once, the rest between ticks."""
         between = not lib.world_in_tick(self.world.pointer)
         waiting, self._pending = self._pending, []
         for channel, request in waiting:
-            if not between and request.get("do") != "score":
+            if not between and request.get("do") not in READ_ONLY:
                 self._pending.append((channel, request))
                 continue
             try:
@@ -223,6 +225,9 @@ class Server:
         match request.get("do"):
             case "score":
                 return self.world.score()
+            case "status":
+                there = self._flight is not None
+                return {"t_us": self.world.t_us, "ticks": self.world.tick, "flight": there, "holding": self._holding()}
             case "off":
                 self.world.kill(str(request.get("board")))
             case "on":
@@ -230,7 +235,7 @@ class Server:
             case "fault":
                 self.world.fault(str(request.get("kind")), int(request.get("index", 0)), float(request.get("value", 1)))
             case other:
-                raise WorldError(f"request '{other}' is not known, expected score, off, on or fault")
+                raise WorldError(f"request '{other}' is not known, expected score, status, off, on or fault")
         return {}
 
 

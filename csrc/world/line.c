@@ -123,18 +123,20 @@ static void on_hello(struct line *l, const struct bus_frame *f) {
     struct bus_hello hello;
     if (bus_hello_decode(&hello, f->payload, f->header.length))
         return;
-    int boot = f->header.dst != BUS_ADDRESS_BENCH && (!l->epoch.known || hello.boot_count != l->epoch.boot_count);
     l->hello = hello;
     l->verdict = hello.icd_hash != BUS_ICD_HASH                 ? WORLD_HELLO_ICD
                  : hello.kind != l->kind                        ? WORLD_HELLO_KIND
                  : hello.role != l->address                     ? WORLD_HELLO_ROLE
                  : !(hello.capabilities & BUS_CAPABILITY_BENCH) ? WORLD_HELLO_BENCH
                                                                 : WORLD_HELLO_GOOD;
-    if (!boot)
+    if (l->epoch.known && hello.boot_count == l->epoch.boot_count)
         return;
-    /* What was sent since the tick began reaches the board after its boot: the reset was at the end of the last tick.
-     */
-    l->epoch = (struct epoch){.base = l->begin, .boot_count = hello.boot_count, .known = 1};
+    /* A boot says HELLO to any. Then what was sent since the tick began reached the board after its boot, because the
+     * reset was at the end of the last tick. An answer to a request tells only that a boot was missed. */
+    int boot = f->header.dst == BUS_ADDRESS_ANY;
+    if (!boot && hello.boot_count == l->epoch.boot_count)
+        return;
+    l->epoch = (struct epoch){.base = l->begin, .boot_count = hello.boot_count, .known = boot};
     l->epoch.base.rx_bytes = l->ledger.rx_bytes;
     l->epoch.base.rx_frames = l->ledger.rx_frames;
     l->fresh = 1;

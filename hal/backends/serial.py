@@ -19,14 +19,8 @@ def open_link(url: Url, board: Board) -> Link:
     baud = url.number("baud", DEFAULT_BAUD, 1200, 12_000_000)
     path = resolve(url.target)
     port = open_port(path, baud, f"{url.text} ({board.role})")
-    line = TerminalLine(url.text, port, lossy=True)
-    try:
-        port.reset_input_buffer()  # what an adapter kept from before is not ours
-        line.send(b"\0")  # ends whatever a former owner left half sent
-    except Exception:
-        line.close()
-        raise
-    return line
+    port.reset_input_buffer()  # what an adapter kept from before is not ours
+    return TerminalLine(url.text, port, lossy=True)
 
 
 def resolve(target: str) -> str:
