@@ -82,7 +82,7 @@ sanitize: $(VENV)/.test $(VENV)/.built
 	  --build-base build/sanitize --build-lib build/sanitize/lib --build-temp build/sanitize/temp
 	LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so) $$($${CC:-cc} -print-file-name=libubsan.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
-	  $(PY) -m pytest -o pythonpath="build/sanitize/lib ." -p no:cacheprovider $(wildcard tests/bus tests/space tests/boards tests/control) $(ARGS)
+	  $(PY) -m pytest -o pythonpath="build/sanitize/lib ." -p no:cacheprovider $(wildcard tests/space tests/boards tests/plant tests/control) $(ARGS)
 
 fmt: $(VENV)/.test
 	$(PY) -m ruff check --fix-only --quiet .
