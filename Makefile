@@ -5,12 +5,14 @@
 #   make bench   every published number, into benchmarks/results     make icd    code and pages from the two ICDs
 #
 # PYTHON=python3.12 make test     another interpreter           make test ARGS="-k cobs"   arguments for pytest
+# SPEED=100 make demo             a slower orbit
 
 PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 PIP    := $(PY) -m pip --quiet --disable-pip-version-check
 ARGS   ?=
+SPEED  ?= 400
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -68,6 +70,19 @@ build: $(VENV)/.demo $(VENV)/.built
 
 icd: | $(VENV)/.base
 	$(PY) csrc/icd/generate.py
+
+# The flight in the background, waiting for its ground station; the station in this terminal. When the script is over or
+# fails, or Ctrl-C ends it, the flight is ended as well (a background process of `make` does not see Ctrl-C itself).
+demo: build
+	@mkdir -p out; rm -f out/demo.html out/demo.json
+	@port=$$($(PY) -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'); \
+	$(VENV)/bin/flight run --rig demo --orbits 1 --speed $(SPEED) --no-timeline --await-ground 60 \
+	  --radio "tcp:127.0.0.1:$$port" --report out/demo.html --json >out/demo.json 2>out/demo.log & flight=$$!; \
+	trap 'kill $$flight 2>/dev/null || true' EXIT; \
+	failed() { cat out/demo.log >&2; echo "make: the demo failed; the flight's log is above" >&2; exit 1; }; \
+	$(VENV)/bin/ground run demo --watch --connect-within 60 --radio "tcp:127.0.0.1:$$port" || failed; \
+	wait $$flight || failed; \
+	echo "The orbit as a report: out/demo.html   What the world saw: out/demo.json"
 
 test: $(VENV)/.test $(VENV)/.built
 	$(PY) -m pytest -n 2 $(ARGS)
