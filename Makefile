@@ -79,7 +79,7 @@ demo: build
 	$(VENV)/bin/flight run --rig demo --orbits 1 --speed $(SPEED) --no-timeline --await-ground 60 \
 	  --radio "tcp:127.0.0.1:$$port" --report out/demo.html --json >out/demo.json 2>out/demo.log & flight=$$!; \
 	trap 'kill $$flight 2>/dev/null || true' EXIT; \
-	failed() { cat out/demo.log >&2; echo "make: the demo failed; the flight's log is above" >&2; exit 1; }; \
+	failed() { [ $$? -ne 130 ] || exit 130; cat out/demo.log >&2; echo "make: the demo failed; the flight's log is above" >&2; exit 1; }; \
 	$(VENV)/bin/ground run demo --watch --connect-within 60 --radio "tcp:127.0.0.1:$$port" || failed; \
 	wait $$flight || failed; \
 	echo "The orbit as a report: out/demo.html   What the world saw: out/demo.json"
