@@ -18,6 +18,16 @@ static uint32_t upper(const struct ctl *c, const struct ctl_node *n) {
     return (uint32_t)ctl_max(bound - n->penalty_mw, c->config.node.floor_mw);
 }
 
+/* Measured draw; that of a board that is silent, by its channel. */
+static int64_t draw(const struct ctl *c, uint16_t node) {
+    const struct ctl_node *n = &c->nodes[node];
+    if (ctl_ready(c, (uint16_t)(1 + node)))
+        return n->tlm.power_mw;
+    if (ctl_ready(c, 0) && n->channel_known)
+        return (int64_t)n->channel_ma * c->power.tlm.bus_mv / 1000;
+    return n->in_force_mw;
+}
+
 /* Sets aside what the others hold, and leaves each working node's upper bound in target_mw. */
 static struct share survey(struct ctl *c) {
     struct share s = {0};
@@ -28,7 +38,7 @@ static struct share survey(struct ctl *c) {
             n->target_mw = c->config.node.floor_mw;
             int held = n->phase == CTL_PHASE_UP && n->lease_count > 0 && ctl_ready(c, (uint16_t)(1 + i));
             s.caps += held ? ctl_max(n->target_mw, n->tlm.power_mw) : n->in_force_mw;
-            s.draw += ctl_max(ctl_min(n->tlm.power_mw, n->in_force_mw), boot);
+            s.draw += ctl_max(draw(c, i), boot);
             continue;
         }
         n->target_mw = upper(c, n);
@@ -72,7 +82,7 @@ void ctl_allocate(struct ctl *c) {
     int64_t caps = limit - s.caps - boots;
     int64_t energy = c->supply.budget - s.draw - boots + s.slack;
     uint32_t level = water_level(c, s.top, ctl_max(0, ctl_min(caps, energy)));
-    c->supply.hungry = level < s.top;
+    c->supply.hungry = level < s.top || c->waiting > 0;
     for (uint16_t i = 0; i < c->config.nodes; i++)
         if (flexible(c, i))
             c->nodes[i].target_mw = (uint32_t)ctl_clamp(level, c->config.node.floor_mw, c->nodes[i].target_mw);

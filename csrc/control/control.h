@@ -81,6 +81,7 @@ struct ctl_node {
     uint32_t demand_mw;   /* upper bound by what it draws */
     uint32_t penalty_mw;  /* taken off because it drew more than its cap */
     uint32_t in_force_mw; /* what its caps may add up to, now */
+    uint16_t channel_ma;  /* mean current of its channel, from the power board */
     uint8_t lease_count;
     uint8_t phase; /* enum ctl_phase */
     uint8_t channel;

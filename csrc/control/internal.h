@@ -68,12 +68,18 @@ struct ctl_supply { /* all mW at the bus */
     int64_t guaranteed; /* now */
     int64_t grantable;  /* what new caps may count on: falls at once, rises slowly */
     int64_t available;  /* what the array could give */
+    int64_t maximum;    /* its last seen maximum-power point; 0: none yet */
+    int64_t appetite;   /* what the battery would take */
     int64_t budget;     /* what nodes shall draw */
     int64_t lease_sum;
-    int64_t load;      /* of nodes: measured, booting ones at their boot power */
+    int64_t load;   /* of nodes: measured, booting ones at their boot power */
+    int64_t proven; /* array power that was measured at proven_us, with proven_strings alive */
+    int64_t proven_string;
+    uint64_t proven_us;
     uint64_t array_us; /* when array was measured */
+    uint64_t sun_us;   /* when sunlit was last seen as it is */
     uint64_t entry_us, exit_us;
-    uint8_t sunlit, low, hungry;
+    uint8_t sunlit, low, hungry, proven_strings;
 };
 
 struct ctl {

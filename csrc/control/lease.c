@@ -3,6 +3,7 @@
 
 #include "bus/frame.h"
 
+#define SILENT_US 700000u
 #define RESEND_US 400000u /* telemetry that acknowledges comes within 200 ms */
 
 /* Drops what can no longer be in force: overtaken by a lease that was seen in force, or expired. A tick of slack: the
@@ -83,10 +84,13 @@ static void send(struct ctl *c, uint16_t node, uint32_t cap_mw) {
     n->lease_us = c->t_us;
 }
 
-/* Nodes that hold leases: those that are up, or on their way. */
+/* Nodes that hold leases: those that are up, or on their way, and heard of late: a lease of a board that has died
+ * should not outlive it. */
 static int leased(const struct ctl *c, uint16_t node) {
     const struct ctl_node *n = &c->nodes[node];
-    return ctl_ready(c, (uint16_t)(1 + node)) && n->tlm_us != 0 &&
+    uint64_t silent_us = ctl_age(c->t_us, n->tlm_us), limit_us = 3 * (uint64_t)c->config.tick_us;
+    limit_us = limit_us < SILENT_US ? SILENT_US : limit_us;
+    return ctl_ready(c, (uint16_t)(1 + node)) && n->tlm_us != 0 && silent_us <= limit_us &&
            (n->phase == CTL_PHASE_UP || n->phase == CTL_PHASE_START);
 }
 

@@ -262,7 +262,9 @@ static void count(struct ctl *c) {
         const struct ctl_node *n = &c->nodes[i];
         int starts = n->phase == CTL_PHASE_START;
         c->booting = (uint16_t)(c->booting + starts);
-        c->supply.load += ctl_max(n->tlm.power_mw, starts ? c->config.boot_mw : 0);
+        int silent = !ctl_ready(c, (uint16_t)(1 + i));
+        int64_t draw = silent ? (int64_t)n->channel_ma * c->power.tlm.bus_mv / 1000 : n->tlm.power_mw;
+        c->supply.load += ctl_max(draw, starts ? c->config.boot_mw : 0);
     }
 }
 

@@ -6,7 +6,7 @@
 static int plausible(const struct ctl *c, const struct bus_power_tlm *t) {
     int64_t full_mv = c->config.power.charge_mv;
     return t->bus_mv <= 2 * full_mv && t->soc_cpct <= 10000 && t->batt_cdeg > -10000 && t->batt_cdeg < 15000 &&
-           t->array_mw <= 3 * (int64_t)c->config.array_mw && t->largest_string_mw <= t->array_mw + 1000u &&
+           t->array_mw <= 3 * (int64_t)c->config.array_mw && t->largest_string_mw <= 3 * (int64_t)c->config.array_mw &&
            t->load_mw <= 4 * (int64_t)c->config.nodes * c->config.node.max_mw + 1000;
 }
 
@@ -35,6 +35,7 @@ static void on_channels(struct ctl *c, const struct bus_header *h, const uint8_t
     for (uint16_t k = 0; k < p.count; k++) {
         struct ctl_node *n = &c->nodes[p.base + k];
         n->channel = p.channels[k].state;
+        n->channel_ma = p.channels[k].mean_ma;
         if (!n->channel_known) { /* what was on before this session stays on until its node has been heard */
             int off = n->channel == BUS_CHANNEL_STATE_OFF || n->channel == BUS_CHANNEL_STATE_QUARANTINED;
             n->mask = !off;

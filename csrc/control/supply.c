@@ -8,7 +8,10 @@
 #define ENTRY_LATE_US (60 * CTL_SECOND_US)    /* a forecast entry that has not come by then is taken as wrong */
 #define ECLIPSE_MAX_US (2160 * CTL_SECOND_US) /* longest of any low orbit */
 #define RESERVE_SLACK_CPCT 200
-#define RISE_S 20 /* from nothing to every node at its maximum */
+#define PROVEN_US (4 * CTL_SECOND_US)
+#define SUN_STEADY_US 400000u /* a tracker that starts anew gives nothing for a tick */
+#define APPETITE_S 100 /* from nothing to the whole charge current, while the battery is not at its voltage limit */
+#define RISE_S 20      /* from nothing to every node at its maximum */
 
 static int power_fresh(const struct ctl *c) {
     uint64_t limit_us = 3 * (uint64_t)c->config.tick_us;
@@ -35,10 +38,38 @@ static void measure_array(struct ctl *c) {
     s->array_us = c->t_us;
 }
 
+static int curtailed(const struct bus_power_tlm *t) {
+    return t->mode == BUS_CHARGE_MODE_CONSTANT_CURRENT || t->mode == BUS_CHARGE_MODE_CONSTANT_VOLTAGE ||
+           t->mode == BUS_CHARGE_MODE_HELD || t->mode == BUS_CHARGE_MODE_TOO_COLD || t->mode == BUS_CHARGE_MODE_TOO_HOT;
+}
+
+/* A forecast entry is near, or just over. */
+static int dusk(const struct ctl_supply *s, uint64_t t_us) {
+    return s->entry_us != 0 && t_us + ENTRY_LATE_US > s->entry_us && t_us < s->entry_us + ENTRY_LATE_US;
+}
+
+/* Measured array power less its largest string. When it falls because less is asked for (a node died, a job ended),
+ * what the array gave a moment ago still counts for as long as a lease of a board that is silent may: else caps would
+ * chase their own draw down. Not when a string is lost, not at dusk, not when the tracker is at the maximum: then it is
+ * the Sun. */
+static int64_t proven_array(struct ctl *c) {
+    struct ctl_supply *s = &c->supply;
+    const struct bus_power_tlm *t = &c->power.tlm;
+    int less_asked = s->sunlit && curtailed(t) && t->strings_live >= s->proven_strings && !dusk(s, c->t_us);
+    int held = less_asked && ctl_age(c->t_us, s->proven_us) < PROVEN_US;
+    if (held && s->array < s->proven - s->proven / 32)
+        return s->proven - s->proven_string;
+    s->proven = s->array;
+    s->proven_string = s->string;
+    s->proven_us = c->t_us;
+    s->proven_strings = t->strings_live;
+    return s->array - s->string;
+}
+
 static void guarantee(struct ctl *c) {
     struct ctl_supply *s = &c->supply;
     int battery = c->power.tlm_us != 0 && c->power.tlm.soc_cpct > c->config.soc_floor_cpct;
-    s->guaranteed = s->array - s->string + (battery ? c->config.discharge_mw : 0) - c->power.tlm.hotel_mw;
+    s->guaranteed = proven_array(c) + (battery ? c->config.discharge_mw : 0) - c->power.tlm.hotel_mw;
     int64_t rise = (int64_t)c->config.nodes * c->config.node.max_mw / RISE_S * c->config.tick_us / 1000000;
     if (s->guaranteed < s->grantable)
         s->grantable = s->guaranteed;
@@ -51,42 +82,57 @@ static void watch_sun(struct ctl *c) {
     int64_t hotel = c->power.tlm.hotel_mw;
     int sunlit = s->sunlit ? s->array >= hotel / 4 : s->array > hotel / 2;
     if (!power_fresh(c) || sunlit == s->sunlit)
+        s->sun_us = c->t_us;
+    if (ctl_age(c->t_us, s->sun_us) < SUN_STEADY_US)
         return;
     s->sunlit = (uint8_t)sunlit;
     ctl_event(c, sunlit ? SPACE_EVENT_ECLIPSE_EXIT : SPACE_EVENT_ECLIPSE_ENTRY, BUS_ADDRESS_FLIGHT,
               c->power.tlm.soc_cpct, (int32_t)(c->power.tlm.array_mw / 1000));
 }
 
-/* When the tracker does not hold the array at its maximum, more is there than is measured: ask for more in small steps,
- * for as long as nodes want it and the battery does not have to give it. */
+/* While the tracker holds the array at its maximum, that is measured, and remembered. While it is curtailed, more is
+ * there than is measured: as long as nodes want it, ask for more, fast up to where the maximum was last seen and slowly
+ * beyond. An estimate that is too high shows as a battery that gives, or as a tracker back at the maximum. */
 static void estimate_available(struct ctl *c) {
     struct ctl_supply *s = &c->supply;
     const struct bus_power_tlm *t = &c->power.tlm;
-    int64_t nameplate = at_bus(c, c->config.array_mw);
     if (t->mode == BUS_CHARGE_MODE_SWEEP)
         return;
-    int curtailed = t->mode == BUS_CHARGE_MODE_CONSTANT_CURRENT || t->mode == BUS_CHARGE_MODE_CONSTANT_VOLTAGE ||
-                    t->mode == BUS_CHARGE_MODE_HELD || t->mode == BUS_CHARGE_MODE_TOO_COLD ||
-                    t->mode == BUS_CHARGE_MODE_TOO_HOT;
+    int64_t nameplate = at_bus(c, c->config.array_mw);
     int64_t battery = (int64_t)t->bus_mv * t->batt_ma / 1000;
-    if (!s->sunlit || !curtailed || battery < -nameplate / 50) {
+    if (!s->sunlit || !curtailed(t) || battery < -nameplate / 50) {
         s->available += (s->array - s->available) / (s->array < s->available ? 2 : 8);
+        if (s->sunlit)
+            s->maximum = s->available;
         return;
     }
-    int64_t step = nameplate * c->config.tick_us / (100 * INT64_C(1000000));
-    s->available = ctl_max(s->available, s->array) + (s->hungry ? step : 0);
-    s->available = ctl_min(s->available, s->array + nameplate / 8);
+    s->available = ctl_max(s->available, s->array);
+    int64_t per_s = s->available < s->maximum || s->maximum == 0 ? nameplate / 30 : nameplate / 2000;
+    if (s->hungry && s->available < s->array + nameplate / 8)
+        s->available += per_s * c->config.tick_us / 1000000;
+}
+
+/* What the battery would take, if it were offered: all of the charge current, or what it last took while its voltage
+ * was at the limit. */
+static void estimate_appetite(struct ctl *c) {
+    struct ctl_supply *s = &c->supply;
+    const struct bus_power_tlm *t = &c->power.tlm;
+    int64_t most = (int64_t)t->bus_mv * c->config.power.charge_ma / 1000;
+    int64_t battery = ctl_max(0, (int64_t)t->bus_mv * t->batt_ma / 1000);
+    if (t->mode == BUS_CHARGE_MODE_HELD || t->mode == BUS_CHARGE_MODE_TOO_COLD || t->mode == BUS_CHARGE_MODE_TOO_HOT)
+        s->appetite = 0;
+    else if (t->mode == BUS_CHARGE_MODE_CONSTANT_VOLTAGE)
+        s->appetite += (battery - s->appetite) / 8;
+    else if (t->mode == BUS_CHARGE_MODE_MPPT || t->mode == BUS_CHARGE_MODE_CONSTANT_CURRENT)
+        s->appetite += most * c->config.tick_us / (APPETITE_S * INT64_C(1000000));
+    s->appetite = ctl_clamp(s->appetite, 0, most);
 }
 
 /* What the battery shall take: its share of the array, fading out around the target. */
 static int64_t charge_wanted(const struct ctl *c) {
-    const struct bus_power_tlm *t = &c->power.tlm;
-    if (t->mode == BUS_CHARGE_MODE_HELD || t->mode == BUS_CHARGE_MODE_TOO_COLD || t->mode == BUS_CHARGE_MODE_TOO_HOT)
-        return 0;
-    int64_t fade = ctl_clamp((c->set.soc_target_cpct + 100 - t->soc_cpct) * INT64_C(5), 0, 1000);
+    int64_t fade = ctl_clamp((c->set.soc_target_cpct + 100 - c->power.tlm.soc_cpct) * INT64_C(5), 0, 1000);
     int64_t share = ctl_max(0, c->supply.available) * c->set.charge_permille / 1000;
-    int64_t most = (int64_t)t->bus_mv * c->config.power.charge_ma / 1000;
-    return ctl_min(share, most) * fade / 1000;
+    return ctl_min(share, c->supply.appetite) * fade / 1000;
 }
 
 /* What the battery may give so that it comes out of the eclipse above the reserve. */
@@ -134,6 +180,7 @@ void ctl_supply_tick(struct ctl *c) {
     watch_sun(c);
     watch_reserve(c);
     estimate_available(c);
+    estimate_appetite(c);
     int floors_only = c->supply.low || c->mode == SPACE_MODE_SAFE || !power_fresh(c);
     c->supply.budget = floors_only ? 0 : ctl_max(0, energy_budget(c));
 }

@@ -139,7 +139,7 @@ def _check(args: argparse.Namespace) -> None:
     """What argparse cannot say: which options go together, and what would fail only after the flight."""
     if args.world:
         for name in ("backend", "tick", "seed", "speed"):
-            if getattr(args, name) is not None:
+            if getattr(args, name) not in (None, math.inf):
                 raise FlightError(f"--{name} is the world's to choose: give it to `hal serve`")
     if args.await_ground and not args.radio:
         raise FlightError("--await-ground needs --radio")
