@@ -154,7 +154,7 @@ class _Charts:
     def _true(self, label: str, colour: str, name: str, scale: float, **options: Any) -> None:
         if name in self._truth:
             values = np.interp(self._grid, self._truth["t_s"], self._truth[name]) * scale
-            self._add(f"{label}, truth", colour, values, truth=True, **options)
+            self._add(label, colour, values, truth=True, **options)
 
     def _add(self, label: str, colour: str, values: Floats, **options: Any) -> None:
         self.made[-1]["series"].append({"label": label, "colour": colour, "values": values, **options})

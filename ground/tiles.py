@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ground.history import Floats, History
-from ground.icd import JobState, NodeState, Severity
+from ground.icd import JobState, Mode, NodeState, Severity
 
 _J_PER_KWH = 3.6e6
 Tile = dict[str, str]
@@ -52,12 +52,19 @@ def _energy(flown: History, summary: Mapping[str, Any]) -> list[Tile]:
 
 
 def _battery(flown: History, summary: Mapping[str, Any]) -> Tile:
-    soc = flown.power["soc_cpct"] / 100
+    known = flown.power["t_s"] >= _settled_s(flown)
+    soc = flown.power["soc_cpct"][known] / 100
     least = (summary.get("energy") or {}).get("soc_min")
     lowest = float(soc.min()) if least is None else 100 * float(least)
-    lowest_v = flown.power["bus_mv"].min() / 1e3
+    lowest_v = flown.power["bus_mv"][known].min() / 1e3
     note = f"{soc[-1]:.0f} % at the end, bus at least {lowest_v:.1f} V"
     return _tile("Lowest charge", f"{lowest:.1f} %", note, "bad" if lowest < 20 else "plain")
+
+
+def _settled_s(flown: History) -> float:
+    """When the satellite was first NOMINAL; before that the board has not measured its battery yet."""
+    nominal = flown.flight["t_s"][flown.flight["mode"] == Mode.NOMINAL]
+    return min(float(nominal[0]), float(flown.power["t_s"][-1])) if len(nominal) else 0.0
 
 
 def _compute(flown: History, summary: Mapping[str, Any]) -> Tile:

@@ -4,13 +4,14 @@ Waits for NOMINAL, switches every node on, submits jobs of the three workload cl
 collects the results. It is an ordinary script; run it with `ground run demo --watch --report out/demo.html`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ground import JobState, LinkError, Mode, Sample, Station, words
 
 BOOT_WITHIN_S = 900.0  # of all nodes, a few at a time
 ORBIT_S = 5924.0
 ECLIPSE_WITHIN_S = 1300.0
+SURE_S = 20.0
 # Job id, class, priority, work in units, checkpoint period in s.
 JOBS = [
     (1, "training", 5, 4000, 60),
@@ -69,10 +70,28 @@ def ride_through_eclipse(station: Station) -> None:
     before = station.wait("hk_power", within=60)
     if before.sunlit:
         say(station, f"sunlit, battery {before.soc_cpct / 100:.0f} %: flying towards the eclipse")
-        before = station.wait("hk_power", lambda s: not s.sunlit, within=ORBIT_S)
+        before = lasting(station, lambda s: not s.sunlit, within=ORBIT_S)
     say(station, f"eclipse: on the battery, {before.soc_cpct / 100:.0f} % charged")
-    after = station.wait("hk_power", lambda s: s.sunlit, within=ECLIPSE_WITHIN_S)
+    after = lasting(station, lambda s: bool(s.sunlit), within=ECLIPSE_WITHIN_S)
     say(station, f"sunrise after {after.t_s - before.t_s:.0f} s, battery {after.soc_cpct / 100:.0f} %")
+
+
+def lasting(station: Station, condition: Callable[[Sample], bool], *, within: float) -> Sample:
+    """Waits until a condition of hk_power has held for SURE_S; returns the sample with which it began.
+
+    In the last seconds of the penumbra the satellite may change its mind about the Sun.
+    """
+    first: list[Sample] = []
+
+    def held(sample: Sample) -> bool:
+        if not condition(sample):
+            first.clear()
+            return False
+        first.append(sample)
+        return sample.t_s - first[0].t_s >= SURE_S
+
+    station.wait("hk_power", held, within=within)
+    return first[0]
 
 
 def collect(station: Station) -> None:

@@ -39,7 +39,7 @@
     values: (u, splits) => splits.map(short),
   });
   const yAxis = (extra) => ({
-    stroke: () => css("soft"), font: FONT, size: LEFT, gap: 6, space: 34,
+    stroke: () => css("soft"), font: FONT, size: LEFT, gap: 6, space: 30,
     grid: { stroke: () => css("grid"), width: 1 }, ticks: { show: false }, ...extra,
   });
   const none = (size) => ({ show: true, side: 1, size, grid: { show: false }, ticks: { show: false }, values: () => [] });
@@ -128,22 +128,45 @@
     const axes = [yAxis({ scale: "y" }), chart.right ? right : none(RIGHT)];
     const columns = [t, ...chart.series.map((s) => floats(s.values))];
     const u = plot(box, 210, series, axes, scales, columns, { drawClear: [shade], draw: [marks] }, (p) => {
-      const at = p.cursor.idx;
-      values.forEach((node, i) => { node.textContent = at === null || at === undefined ? "" : number(columns[i + 1][at]); });
+      const at = p.cursor.idx, none = at === null || at === undefined;
+      values.forEach((node, i) => {
+        if (none) node.textContent = "";
+        else node.textContent = (node.paired ? "true " : "") + number(columns[i + 1][at]);
+      });
     });
+    // One key for what ground knows and for the truth of the same thing.
+    const byLabel = new Map();
     chart.series.forEach((s, i) => {
+      const shown = byLabel.get(s.label);
+      if (shown) {
+        values.push(make("em"));
+        values[i].paired = true;
+        shown.key.append(values[i]);
+        shown.members.push(i + 1);
+        return;
+      }
       const key = make("span", `key${s.truth ? " truth" : ""}${s.off ? " off" : ""}`);
       key.style.setProperty("--c", `var(--${s.colour})`);
       key.append(make("i"), document.createTextNode(s.label));
       values.push(make("b"));
       key.append(values[i]);
+      const entry = { key, members: [i + 1] };
+      byLabel.set(s.label, entry);
       key.addEventListener("click", () => {
-        const show = !u.series[i + 1].show;
-        u.setSeries(i + 1, { show });
-        key.classList.toggle("off", !show);
+        const off = key.classList.toggle("off");
+        for (const at of entry.members) {
+          const hidden = off || (chart.series[at - 1].truth && !el("truth").checked);
+          u.setSeries(at, { show: !hidden });
+        }
       });
       keys.append(key);
-      s.toggle = (show) => { u.setSeries(i + 1, { show }); key.hidden = false; key.classList.toggle("off", !show); };
+    });
+    chart.showTruth = (show) => chart.series.forEach((s, i) => {
+      const { key } = byLabel.get(s.label);
+      if (!s.truth) return;
+      u.setSeries(i + 1, { show: show && !key.classList.contains("off") });
+      if (key.classList.contains("truth")) key.hidden = !show;
+      else values[i].hidden = !show;
     });
   };
 
@@ -201,7 +224,7 @@
         const node = Math.floor(u.posToVal(u.cursor.top, "y"));
         const s = u.posToVal(u.cursor.left, "x");
         const column = Math.round((s - heat.t0) / (heat.t1 - heat.t0) * (heat.columns - 1));
-        const inside = u.cursor.left >= 0 && u.cursor.top >= 0 && node >= 0 && node < heat.nodes;
+        const inside = u.over.matches(":hover") && node >= 0 && node < heat.nodes;
         const watts = cells[node * heat.columns + column] / 255 * heat.max_w;
         text.textContent = inside && column >= 0 && column < heat.columns ? `node ${node}: ${Math.round(watts)} W` : "";
       });
@@ -279,7 +302,7 @@
         const row = u.posToVal(u.cursor.top, "y");
         let best = null, least = Infinity;
         for (const event of events) {
-          const far = Math.abs(event.t - s) / reach + (u.cursor.top >= 0 ? Math.abs(event.severity - row) : 0);
+          const far = Math.abs(event.t - s) / reach + (u.over.matches(":hover") ? Math.abs(event.severity - row) : 0);
           if (far < least) [best, least] = [event, far];
         }
         const near = best && u.cursor.left >= 0 && Math.abs(best.t - s) < reach;
@@ -376,7 +399,7 @@
   eventTable();
   el("truth-control").hidden = el("truth-note").hidden = !data.truth;
   el("truth").addEventListener("change", (event) => {
-    for (const chart of data.charts) for (const s of chart.series) if (s.truth) s.toggle(event.target.checked && !s.off);
+    for (const chart of data.charts) chart.showTruth(event.target.checked);
   });
   el("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
   el("reset").addEventListener("click", wholeFlight);
