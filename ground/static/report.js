@@ -266,7 +266,7 @@
       });
       ctx.restore();
     };
-    const every = ran.length <= 30 ? 1 : 5;
+    const every = ran.length <= 40 ? 1 : 5;
     const axis = yAxis({
       splits: () => ran.map((_, i) => i + 0.5).filter((_, i) => i % every === 0),
       values: (u, splits) => splits.map((s) => `#${ran[Math.floor(s)].id}`), grid: { show: false },
