@@ -51,6 +51,17 @@ def test_a_late_tick_is_counted_and_made_up_for() -> None:
     assert paced.worst_late_us == pytest.approx(250_000, abs=1)
 
 
+def test_jitter_is_not_lateness_but_is_made_up_for() -> None:
+    clock = Clock()
+    paced = pacer(400.0, clock)
+    for tick in range(1, 101):
+        clock.now += 0.002 if tick % 10 == 0 else 0.00005  # every tenth tick takes eight times its share
+        assert paced.wait_until(tick * 100_000) < 10_000
+    assert clock.now == pytest.approx(100 + 100 * 0.1 / 400, abs=0.002)
+    assert paced.late_ticks == 0
+    assert 0 < paced.worst_late_us < 2000
+
+
 def test_max_speed_never_waits() -> None:
     clock = Clock()
     paced = pacer(None, clock)
