@@ -1,4 +1,4 @@
-"""A board dies in mid-flight and comes back: lost after two simulated seconds, its watts go to the others, no violation."""
+"""A board dies in mid-flight and comes back: lost after two seconds, its watts go to the others, no violation."""
 
 import os
 import signal

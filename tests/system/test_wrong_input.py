@@ -31,7 +31,7 @@ def one_line(name: str, *arguments: object, cwd: Path) -> str:
     assert done.stdout == ""
     lines = done.stderr.strip().splitlines()
     message = lines[-1]
-    assert message.startswith(f"{name}: ") or message.startswith(f"{name} ")
+    assert message.startswith((f"{name}: ", f"{name} "))
     assert all(line.startswith(("usage:", " ")) for line in lines[:-1]), done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(cwd.rglob("*")) == files, "a refused command left something behind"
