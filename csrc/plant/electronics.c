@@ -10,6 +10,7 @@
 #define HOTEL_FULL_V 2.6     /* per cell; below, the hotel's converters give up, at HOTEL_OFF_V they are off */
 #define HOTEL_OFF_V 2.3
 #define LEAST_BUS_V 0.5
+#define SHORT_SHARE 0.9 /* of the short-circuit current: the most that limiters draw together */
 
 void plant_electronics_init(struct plant_electronics *e, uint32_t channels, double hotel_w, double input_f,
                             double input_min_v, double cells, double bus_v) {
@@ -275,6 +276,7 @@ double plant_electronics_advance(struct plant_electronics *e, struct plant_batte
     const double before_v = e->bus_v;
     const double hotel_w =
         e->hotel_w * plant_clamp((before_v / e->cells - HOTEL_OFF_V) / (HOTEL_FULL_V - HOTEL_OFF_V), 0, 1);
+    const double emf_v = fmax(plant_battery_emf_v(b), 2 * LEAST_BUS_V), short_a = SHORT_SHARE * emf_v / b->r0_ohm;
     uint8_t limiting[PLANT_MAX_NODES];
     double active_a = 0;
     for (uint32_t k = 0; k < e->n_active; k++) {
@@ -284,9 +286,13 @@ double plant_electronics_advance(struct plant_electronics *e, struct plant_batte
         c->i_a = fmin(demand_a, c->limit_a);
         active_a += c->i_a;
     }
+    for (uint32_t k = 0; k < e->n_active && active_a > short_a; k++) { /* more than a shorted battery gives */
+        e->ch[e->active[k]].i_a *= short_a / active_a;
+    }
+    active_a = fmin(active_a, short_a);
     const struct plant_bus_state s =
-        plant_bus_solve(plant_battery_emf_v(b), b->r0_ohm, e->source_max_w, e->steady_w + hotel_w + e->heater_w,
-                        active_a, e->charge_a, e->charge_v, OVER_V_PER_CELL * e->cells);
+        plant_bus_solve(emf_v, b->r0_ohm, e->source_max_w, e->steady_w + hotel_w + e->heater_w, active_a, e->charge_a,
+                        e->charge_v, OVER_V_PER_CELL * e->cells);
     if (h_s > SUB_STEP_S && (s.v_v < 0.97 * e->scan_v || (s.v_v < e->uvlo_v && !e->uvlo_latched))) {
         h_s = SUB_STEP_S; /* something will move: look again in a millisecond (nothing was active, so no demand was) */
     }

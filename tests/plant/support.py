@@ -107,12 +107,12 @@ def in_shadow(bench: Bench, altitude_km: float = 600.0) -> None:
 
 
 def every_number(struct: Any) -> list[float]:
-    """All scalars of a C struct, arrays and structs inside it included."""
+    """All scalars of a C struct, arrays (their first eight places) and structs inside it included."""
     kind = ffi.typeof(struct)
     if kind.kind in ("primitive", "enum"):
         return [struct]
     if kind.kind == "array":
-        return [x for i in range(len(struct)) for x in numbers_of(struct[i])]
+        return [x for i in range(min(len(struct), 8)) for x in numbers_of(struct[i])]
     return [x for name, _ in kind.fields for x in numbers_of(getattr(struct, name))]
 
 
