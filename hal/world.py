@@ -237,6 +237,11 @@ class World:
 
     # ------------------------------------------------------------ what the world knows
     @property
+    def plant(self) -> Plant:
+        """The physics."""
+        return self._plant
+
+    @property
     def truth_now(self) -> Any:
         """The plant's truth (csrc/plant/plant.cdef.h, struct plant_truth) as a live cffi pointer."""
         return self._plant.truth
@@ -246,10 +251,15 @@ class World:
         self._drain()
         return self._hash.hexdigest()
 
-    def score(self) -> dict[str, Any]:
-        """The truth so far; keys and units in `hal.score`."""
+    def native_score(self) -> Any:
+        """The judge's own numbers (csrc/world/world.cdef.h, struct world_score)."""
         native = ffi.new("struct world_score *")
         lib.world_score(self._world, native)
+        return native
+
+    def score(self) -> dict[str, Any]:
+        """The truth so far; keys and units in `hal.score`."""
+        native = self.native_score()
         links = {board.role: self.link(board.role) for board in self.rig.boards}
         return score_of(self.rig, self.t_us, native, self._plant.truth, links, self.bus_sha256(), self.late_ticks)
 
