@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ground.scripts import demo
 from hal.errors import RigError
 from hal.rig import SHIPPED, load_rig
 from hal.satellite import SHIPPED as SATELLITES
@@ -33,6 +34,15 @@ def test_every_rig_that_ships_loads(name: str) -> None:
     assert rig.boards[0].role == "power"
     assert rig.timeline
     assert list(rig.timeline) == sorted(rig.timeline, key=lambda e: e.at_s)
+
+
+def test_the_demo_rig_flies_the_steps_of_the_demo_script() -> None:
+    entries = load_rig("demo").timeline
+    assert (entries[0].command, entries[0].args) == ("node_on", {"node": 65535})
+    assert [tuple(e.args.values()) for e in entries[1:]] == [
+        (job_id, workload, priority, work * 1000, checkpoint_s)
+        for job_id, workload, priority, work, checkpoint_s in demo.JOBS
+    ]
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in SATELLITES.glob("*.toml")))
