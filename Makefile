@@ -85,7 +85,7 @@ demo: build
 	echo "The orbit as a report: out/demo.html   What the world saw: out/demo.json"
 
 test: $(VENV)/.test $(VENV)/.built
-	$(PY) -m pytest -n 2 $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.test $(VENV)/.built
 	$(PY) -m pytest tests/repo $(ARGS)

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -20,6 +21,7 @@ from tests.repo.test_arrows import C_KNOWS, STRICT_MODULES
 # Pure functions over bytes (a compiler calls most of them by itself), and how gcc asks an x86 CPU what it can do.
 COMPILER_SYMBOLS = {"memcpy", "memmove", "memset", "memcmp", "memchr", "__cpu_model", "__cpu_indicator_init"}
 COMPILER_SYMBOLS |= {"_GLOBAL_OFFSET_TABLE_"}
+HOSTED = tuple(name for name in C_KNOWS if name != "firmware")
 WRITABLE = (".data", ".bss", "COMMON")
 
 
@@ -57,12 +59,22 @@ def compile_all(sources: Iterable[Path], folder: Path) -> dict[Path, str]:
     return dict(zip(listed, said, strict=True))
 
 
+@dataclass(frozen=True)
+class Compiled:
+    folder: Path
+    said: dict[Path, str]
+
+
 @pytest.fixture(scope="module")
-def objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an object of every C file of the flying modules."""
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    """An object of every C file, and what the compiler said of each."""
     folder = tmp_path_factory.mktemp("objects")
-    compile_all(c_files(*STRICT_MODULES), folder)
-    return folder
+    return Compiled(folder, compile_all(c_files(*HOSTED), folder))
+
+
+@pytest.fixture
+def objects(compiled: Compiled) -> Path:
+    return compiled.folder
 
 
 def object_of(folder: Path, source: Path) -> Path:
@@ -86,9 +98,8 @@ def writable_bytes(path: Path) -> int:
     )
 
 
-def test_no_warnings(tmp_path: Path):
-    said = compile_all(c_files(*(name for name in C_KNOWS if name != "firmware")), tmp_path)
-    assert [text for text in said.values() if text] == []
+def test_no_warnings(compiled: Compiled):
+    assert [text for text in compiled.said.values() if text] == []
 
 
 def test_headers_stand_alone(tmp_path: Path):
@@ -129,11 +140,10 @@ def test_flying_modules_need_no_library(objects: Path, module: str):
     assert sorted(needed - known - COMPILER_SYMBOLS) == []
 
 
-def test_every_symbol_is_defined_once(tmp_path: Path):
+def test_every_symbol_is_defined_once(objects: Path):
     """All modules can be linked together."""
-    files = c_files(*(name for name in C_KNOWS if name not in ("firmware", "process")))
-    compile_all(files, tmp_path)
-    symbols = [row[-1] for path in files for row in nm(object_of(tmp_path, path), "--defined-only", "--extern-only")]
+    files = c_files(*HOSTED)
+    symbols = [row[-1] for path in files for row in nm(object_of(objects, path), "--defined-only", "--extern-only")]
     assert sorted(name for name, times in Counter(symbols).items() if times > 1) == []
 
 

@@ -2,8 +2,10 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,7 @@ NOT_RUN_HERE = {
     "make demo": "sets up an environment of its own; what it starts is run by tests/system",
     "make test": "is what runs this",
     "make bench": "takes minutes; tests/repo/test_benchmarks.py runs each benchmark shortly",
-    "flight run --rig demo --speed 100 --radio tcp:127.0.0.1:10025": "flies until stopped; run by tests/system",
-    "ground watch --radio tcp:127.0.0.1:10025": "watches until stopped; tests/ground run it",
+    "ground watch": "watches until stopped; tests/ground run it",
 }
 
 
@@ -46,11 +47,15 @@ def all_commands() -> list[str]:
     return sorted({line for page in pages() for line in command_lines(page.read_text(encoding="utf-8"))})
 
 
-@pytest.fixture
-def shell_env(tmp_path: Path) -> dict[str, str]:
+def listens(command: str) -> bool:
+    """A flight that goes on until it is stopped, for the ground commands of the pages to talk to."""
+    return command.startswith("flight run ") and "--radio" in command
+
+
+@pytest.fixture(scope="module")
+def shell_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment in which `flight`, `hal` and `ground` are those of this tree, installed or not."""
-    scripts = tmp_path / "scripts"
-    scripts.mkdir()
+    scripts = tmp_path_factory.mktemp("scripts")
     for name in ("flight", "hal", "ground"):
         code = f"import sys; from {name}.cli import main; sys.exit(main())"
         script = scripts / name
@@ -59,8 +64,27 @@ def shell_env(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}"}
 
 
-@pytest.mark.parametrize("command", [line for line in all_commands() if line not in NOT_RUN_HERE])
-def test_command_works(command: str, shell_env: dict[str, str], tmp_path: Path):
+@pytest.fixture(scope="module")
+def satellite(shell_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The flight that the pages tell a reader to start, on a free port; gives the radio's URL."""
+    (command,) = filter(listens, all_commands())
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{port}", command).split()
+    flight = subprocess.Popen(words, cwd=tmp_path_factory.mktemp("flight"), env=shell_env)
+    try:
+        yield f"tcp:127.0.0.1:{port}"
+        assert flight.poll() is None, "the flight ended by itself"
+    finally:
+        flight.kill()
+        flight.wait()
+
+
+@pytest.mark.parametrize("command", [line for line in all_commands() if line not in NOT_RUN_HERE and not listens(line)])
+def test_command_works(command: str, shell_env: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest):
+    if command.startswith("ground "):
+        command += f" --radio {request.getfixturevalue('satellite')}"
     done = subprocess.run(
         ["sh", "-c", command], cwd=tmp_path, env=shell_env, capture_output=True, text=True, check=False
     )
