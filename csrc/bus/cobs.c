@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-#if defined(__SSE2__)
+/* Boards (BUS_CRC_SMALL) and CPUs without SSE2 go byte by byte. */
+#if defined(__SSE2__) && !defined(BUS_CRC_SMALL)
 
 #include <emmintrin.h>
 

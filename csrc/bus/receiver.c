@@ -95,7 +95,7 @@ int bus_receiver_next(struct bus_receiver *r, const uint8_t **p, const uint8_t *
     } else {
         n = (size_t)(delimiter - at);
         *p = delimiter + 1;
-        if (r->used == 0 && at > start) { /* whole in the caller's bytes, with both delimiters */
+        if (at > start) { /* a delimiter was just consumed: the frame is whole in the caller's bytes */
             show_wire(f, at - 1, n);
         } else {
             append(r, at, n);

@@ -14,22 +14,20 @@ COUNTERS = ("rx_bytes", "rx_frames", "crc_errors", "cobs_errors", "length_errors
 class Guarded:
     """`size` bytes with canaries on both sides."""
 
-    def __init__(self, size: int, module: Any = ffi) -> None:
-        self.size = size
-        self.memory = module.new("uint8_t[]", size + 2 * MARGIN)
-        module.buffer(self.memory)[:] = bytes([CANARY]) * (size + 2 * MARGIN)
+    def __init__(self, size: int, canary: int = CANARY) -> None:
+        self.size, self.canary = size, bytes([canary])
+        self.memory = ffi.new("uint8_t[]", size + 2 * MARGIN)
+        ffi.buffer(self.memory)[:] = self.canary * (size + 2 * MARGIN)
         self.pointer = self.memory + MARGIN
-        self.module = module
 
     def bytes(self, n: int) -> bytes:
-        return bytes(self.module.buffer(self.pointer, n))
+        return bytes(ffi.buffer(self.pointer, n))
 
     def check(self, used: int) -> None:
         """Every byte but the first `used` still holds the canary."""
-        whole = bytes(self.module.buffer(self.memory))
-        canary = bytes([CANARY])
-        assert whole[:MARGIN] == canary * MARGIN, "written in front of the buffer"
-        assert whole[MARGIN + used :] == canary * (self.size - used + MARGIN), "written behind the message"
+        whole = bytes(ffi.buffer(self.memory))
+        assert whole[:MARGIN] == self.canary * MARGIN, "written in front of the buffer"
+        assert whole[MARGIN + used :] == self.canary * (self.size - used + MARGIN), "written behind the message"
 
 
 def encode(payload: bytes, **header: int) -> bytes:

@@ -39,6 +39,30 @@ def test_keeps_what_fits_and_counts_the_rest(items, capacity):
     assert batch.dropped == len(items) - len(kept)
 
 
+def test_fits_to_the_last_byte():
+    for room in range(12):
+        for n in range(10):
+            memory = Guarded(room)
+            batch = ffi.new("struct bus_batch *")
+            lib.bus_batch_init(batch, memory.pointer, room)
+            fits = n + 4 <= room
+            assert lib.bus_batch_append(batch, 7, bytes(n), n) == (0 if fits else lib.BUS_ERR_LENGTH)
+            memory.check(n + 4 if fits else 0)
+
+
+def test_a_record_that_claims_more_than_there_is_is_refused():
+    at, board = ffi.new("size_t *"), ffi.new("uint16_t *")
+    p, n = ffi.new("const uint8_t **"), ffi.new("size_t *")
+    for there in range(8):
+        for claimed in range(10):
+            data = ffi.new("uint8_t[]", [1, 0, claimed, 0] + [9] * there)
+            batch = ffi.new("struct bus_batch *", {"data": data, "used": 4 + there, "capacity": 4 + there})
+            at[0] = 0
+            result = lib.bus_batch_next(batch, at, board, p, n)
+            assert result == (1 if claimed <= there else lib.BUS_ERR_LENGTH)
+            assert at[0] == (4 + claimed if claimed <= there else 0)
+
+
 def test_a_record_is_at_most_65535_bytes():
     memory = Guarded(80_000)
     batch = ffi.new("struct bus_batch *")

@@ -5,7 +5,7 @@ from cobs import cobs
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.bus.native import Guarded, lib
+from tests.bus.native import CANARY, Guarded, lib
 
 LIMIT = lib.BUS_COBS_MAX_DATA
 data_bytes = st.one_of(
@@ -14,8 +14,8 @@ data_bytes = st.one_of(
 )
 
 
-def encode(data: bytes) -> bytes:
-    block = Guarded(len(data) + 1)
+def encode(data: bytes, around: int = CANARY) -> bytes:
+    block = Guarded(len(data) + 1, around)
     for i, byte in enumerate(data):
         block.pointer[1 + i] = byte
     lib.bus_cobs_encode(block.pointer, len(data))
@@ -50,10 +50,12 @@ def test_decodes_what_the_package_decodes_and_refuses_the_rest(encoded):
     assert decode(encoded) == wanted
 
 
-@pytest.mark.parametrize("n", range(LIMIT + 1))
-def test_every_length(n):
-    data = bytes((i * 37 + n) % 5 for i in range(n))
-    assert decode(encode(data)) == data
+def test_every_length_whatever_stands_around():
+    """Bytes beside the block, zeros above all, change nothing."""
+    for n in range(LIMIT + 1):
+        data = bytes((i * 37 + n) % 5 for i in range(n))
+        assert encode(data) == encode(data, around=0) == cobs.encode(data)
+        assert decode(encode(data)) == data
 
 
 @pytest.mark.parametrize("bad", [b"", b"\0", b"\2", b"\1\0", b"\3\1", b"\1" * (LIMIT + 2), b"\xff" * (LIMIT + 1)])
