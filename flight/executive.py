@@ -133,7 +133,7 @@ class Executive:
         self.storage.set_meta("session", self.session)
         self.parameters.restore(self.storage.parameters())
         self._retune()
-        self.jobs.restore(self.storage.jobs())
+        self.jobs.restore(self.storage.jobs(), t_us)
         self.commands.wanted = {n for n in self.storage.wanted() if n < self.loop.count}
         for node in self.commands.wanted:
             self.loop.want(node, True)
@@ -199,9 +199,10 @@ class Executive:
     def _run_ticks(self, stop_us: int) -> None:
         port, pacing = self.port, self.pacing
         ticks = -((port.t_us - stop_us) // port.tick_us)
-        if pacing.real_time:
-            ticks = 1
-            pacing.wait_until(port.t_us + port.tick_us)
+        paced = pacing.batch(port.tick_us)
+        if paced is not None:
+            ticks = min(ticks, paced)
+            pacing.wait_until(port.t_us + ticks * port.tick_us)
         if self._batch is not None:
             ticks = min(ticks, self._batch)
         pacing.begin()
@@ -217,7 +218,7 @@ class Executive:
             self._slow(attention)
         elif attention:
             self._attend(attention)
-        elif pacing.real_time and self.radio is not None:
+        elif paced is not None and self.radio is not None:
             self._take(self.radio.poll())
             self.telemetry.flush()
 

@@ -116,10 +116,10 @@ class JobQueue:
         self._ended.append(job)
         return True
 
-    def restore(self, jobs: Iterable[Job]) -> None:
+    def restore(self, jobs: Iterable[Job], t_us: int) -> None:
         """Take what storage knew; active jobs are left on their nodes until these say otherwise."""
         for job in jobs:
-            job.since_us = 0
+            job.since_us = t_us
             job.reported = job.state in ENDED
             self.jobs[job.job_id] = job
             self.counts[job.state] += 1

@@ -6,6 +6,8 @@ import time
 
 from hal.pacing import Pacer
 
+MOMENT_S = 0.02  # of wall-clock time: what the eye takes for steady, and a scheduler keeps
+
 
 class Pacing:
     """Paces ticks and measures the rate groups. Times in us of the monotonic clock.
@@ -22,10 +24,10 @@ class Pacing:
         self.slips = 0
         self._from = 0
 
-    @property
-    def real_time(self) -> bool:
-        """Ticks are paced: one at a time."""
-        return self._pacer.speed is not None
+    def batch(self, tick_us: int) -> int | None:
+        """Ticks to run at one moment: one at real time, at high speeds as many as fill `MOMENT_S`. None: no pacing."""
+        speed = self._pacer.speed
+        return None if speed is None else max(1, int(MOMENT_S * 1e6 * speed / tick_us))
 
     @property
     def late_ticks(self) -> int:

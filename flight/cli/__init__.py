@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from flight.cli import run
 from flight.errors import FlightError
@@ -12,9 +13,16 @@ from ground.errors import GroundError
 from hal.errors import HalError
 
 
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage is one line, as every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"flight: {message} (see `{self.prog} --help`)\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="flight",
         description="The flight computer of an AI data-centre satellite.",
         epilog="example: flight run --rig demo --orbits 1 --json",

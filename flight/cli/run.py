@@ -37,18 +37,22 @@ EXAMPLE = """examples:
 """
 
 
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 1e9:
-        raise argparse.ArgumentTypeError(f"{text} is out of range, expected above 0 and at most 1e9")
+def _number(text: str, low: float, high: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from None
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{text} is out of range, expected {low:g} to {high:g}")
     return value
+
+
+def _seconds(text: str) -> float:
+    return _number(text, 1e-3, 1e9)
 
 
 def _tick(text: str) -> float:
-    value = float(text)
-    if not 0.01 <= value <= 10:
-        raise argparse.ArgumentTypeError(f"{text} is out of range, expected 0.01 to 10 s")
-    return value
+    return _number(text, 0.01, 10)
 
 
 def _speed(text: str) -> float:
@@ -60,10 +64,9 @@ def _speed(text: str) -> float:
 
 
 def _seed(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 1 << 63:
-        raise argparse.ArgumentTypeError(f"{text} is out of range, expected 0 to 2^63 - 1")
-    return value
+    if not text.isdecimal() or int(text) >= 1 << 63:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a seed, expected a whole number from 0 to 2^63 - 1")
+    return int(text)
 
 
 def add(commands: Any) -> None:

@@ -16,6 +16,7 @@ from hal import icd
 from hal.rig import Rig, load_rig
 
 FLIGHT = 1
+LATE_TICKS = 12  # the longest that a line delays a frame, at 10 ticks a second
 _MESSAGES = {m.type: name for name, m in icd.MESSAGES.items()}
 
 
@@ -62,7 +63,7 @@ class Line:
             copies = 2 if self._random.random() < doubled else 1
             for _ in range(copies):
                 if self._random.random() < delayed:
-                    self._late.append((t_us + self._random.randint(1, 12) * 100_000, wire))
+                    self._late.append((t_us + self._random.randint(1, LATE_TICKS) * 100_000, wire))
                 else:
                     out.append(wire)
         return out
@@ -359,14 +360,14 @@ class FakePort:
         battery = satellite.battery.discharge_w_allowed * 1000 if p.soc_cpct > satellite.battery.soc_floor * 1e4 else 0
         return int(array + battery - p.hotel_mw)
 
-    def raised_above(self) -> list[int]:
+    def raised_above(self, late: int = 1) -> list[int]:
         """Ticks in which the sum of caps went up while above the guarantee: a grant that was not there to give.
 
-        A grant is judged by the supply of the tick in which it was made and by that of the tick in which it arrives.
+        A grant is judged by the supply from the tick in which it was made, up to `late` ticks ago, to its arrival.
         """
         faults = []
         for k in range(1, len(self.sums)):
-            limit = max(self.guarantees[k - 1], self.guarantees[k])
+            limit = max(self.guarantees[max(0, k - late) : k + 1])
             if self.sums[k] > self.sums[k - 1] and self.sums[k] > limit:
                 faults.append(k)
         return faults
