@@ -220,6 +220,14 @@ static void search_mpp(struct plant_array *s) {
     s->mpp_w = s->mpp_v * plant_array_current(s, s->mpp_v);
 }
 
+uint32_t plant_array_live(const struct plant_array *s) {
+    uint32_t live = 0;
+    for (uint32_t k = 0; k < s->classes; k++) {
+        live += s->of[k].light > 0 ? s->of[k].strings : 0;
+    }
+    return live;
+}
+
 void plant_array_update(struct plant_array *s, double light) {
     s->light = plant_clamp(light, 0, 10);
     s->diode = diode_at(s, s->temp_k);
@@ -242,25 +250,32 @@ void plant_array_update(struct plant_array *s, double light) {
     s->mpp_vd = diode_mpp(&d, s->mpp_vd, &w);
     w = diode_power(&d, s->mpp_vd, &d1, &d2);
     const double i = junction_current(&d, s->mpp_vd, &d1);
-    uint32_t live = 0;
-    for (uint32_t k = 0; k < s->classes; k++) {
-        live += s->of[k].light > 0 ? s->of[k].strings : 0;
-    }
-    s->mpp_w = fmax(w, 0) * live;
+    s->mpp_w = fmax(w, 0) * plant_array_live(s);
     s->mpp_v = fmax(s->mpp_vd - i * d.rs_ohm - BLOCKING_V, 0);
 }
 
-double plant_array_voltage_for(struct plant_array *s, double w, double from_v) {
-    double lo = fmax(from_v, s->mpp_v), hi = open_circuit_v(s);
-    if (!(hi > lo)) {
-        return lo;
+/* Equal strings: Newton on the power over the junction's voltage, which falls and is concave beyond the maximum. From
+ * any start there the next value lies right of the root, and from the right it only comes closer. */
+static double equal_voltage_for(struct plant_array *s, double string_w) {
+    const struct plant_array_class full = {.light = 1};
+    const struct plant_diode d = class_diode(s, &full);
+    const double open_vd = d.a_v * log1p(d.iph_a / d.i0_a), least = s->mpp_vd + 1e-4 * (open_vd - s->mpp_vd);
+    double slope, d1, d2, vd = plant_clamp(s->spill_vd, least, open_vd);
+    for (int n = 0; n < 40; n++) {
+        const double step = (diode_power(&d, vd, &d1, &d2) - string_w) / d1;
+        vd = d1 < 0 ? plant_clamp(vd - step, least, open_vd) : open_vd;
+        if (fabs(step) < 1e-9 * d.a_v) {
+            break;
+        }
     }
-    if (!(w > 1e-9 * s->mpp_w)) {
-        return fmax(hi - BLOCKING_V, lo);
-    }
-    /* Illinois' variant of the false position: w(v) falls and is concave, the plain one would creep. */
-    double flo = lo * plant_array_current(s, lo) - w, fhi = -w;
-    for (int n = 0; n < 40 && flo > 0 && hi - lo > 1e-7 * hi; n++) {
+    s->spill_vd = vd;
+    return fmax(vd - d.rs_ohm * junction_current(&d, vd, &slope) - BLOCKING_V, s->mpp_v);
+}
+
+/* Unlike strings: Illinois' variant of the false position between `lo` and open circuit. */
+static double mixed_voltage_for(struct plant_array *s, double w, double lo) {
+    double hi = open_circuit_v(s), flo = lo * plant_array_current(s, lo) - w, fhi = -w;
+    for (int n = 0; n < 60 && flo > 0 && hi - lo > 1e-7 * hi; n++) {
         const double v = (lo * fhi - hi * flo) / (fhi - flo), f = v * plant_array_current(s, v) - w;
         if (fabs(f) < 1e-8 * s->mpp_w) {
             return v;
@@ -272,6 +287,14 @@ double plant_array_voltage_for(struct plant_array *s, double w, double from_v) {
         }
     }
     return 0.5 * (lo + hi);
+}
+
+double plant_array_voltage_for(struct plant_array *s, double w, double from_v) {
+    const uint32_t live = plant_array_live(s);
+    if (!(s->mpp_w > 0) || live == 0) {
+        return from_v;
+    }
+    return s->mixed ? mixed_voltage_for(s, w, fmax(from_v, s->mpp_v)) : equal_voltage_for(s, w / live);
 }
 
 void plant_array_heat(struct plant_array *s, double light_w_m2, double ir_w_m2, double albedo_w_m2, double power_w,

@@ -23,7 +23,8 @@ struct plant_array {
     uint8_t open[PLANT_MAX_STRINGS], class_of[PLANT_MAX_STRINGS];
     double lost_light[PLANT_MAX_STRINGS], shadow[PLANT_MAX_STRINGS];
     int mixed;                        /* strings differ: maxima are searched, not followed */
-    double mpp_v, mpp_w, mpp_vd;      /* of the array's terminals */
+    double mpp_v, mpp_w, mpp_vd;      /* of the array's terminals; junction voltage of a string there */
+    double spill_vd;                  /* the same where the regulator last gave power away */
     double mixed_light, mixed_temp_k; /* conditions at which the mixed maximum was searched */
 };
 
@@ -32,6 +33,8 @@ void plant_array_init(struct plant_array *a, const struct plant_config_array *c,
 void plant_array_regroup(struct plant_array *a);
 /* New conditions: light (0 and up) and a->temp_k; finds the maximum-power point anew. */
 void plant_array_update(struct plant_array *a, double light);
+/* Strings that give current in light. */
+uint32_t plant_array_live(const struct plant_array *a);
 /* Current of the whole array in A at terminal voltage v >= 0. */
 double plant_array_current(struct plant_array *a, double v);
 double plant_array_class_current(struct plant_array *a, struct plant_array_class *k, double v);

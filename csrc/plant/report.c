@@ -69,6 +69,9 @@ static void report_power(struct plant *p, double array_v, double array_w, double
 
 static double largest_string_w(struct plant_array *a) {
     double best_a = 0;
+    if (!a->mixed && a->mpp_w > 0) {
+        return a->mpp_w / plant_array_live(a);
+    }
     for (uint32_t k = 0; k < a->classes && a->mpp_w > 0; k++) {
         if (a->of[k].light > 0) {
             best_a = fmax(best_a, plant_array_class_current(a, &a->of[k], a->mpp_v));
