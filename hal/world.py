@@ -192,6 +192,14 @@ class World:
         _check(lib.world_link(self._world, self.rig.index_of(role), out))
         return {name: int(getattr(out, name)) for name, _ in ffi.typeof("struct world_link").fields}
 
+    def identity(self, role: str) -> dict[str, Any]:
+        """What the board said of itself in its last HELLO: hardware_id, firmware_hash (hex), boot_count, ..."""
+        hello = ffi.new("struct bus_hello *")
+        _check(lib.world_verdict(self._world, self.rig.index_of(role), hello))
+        numbers = {n: int(getattr(hello, n)) for n in ("kind", "role", "image_crc", "boot_count", "reset_cause")}
+        names = {n: bytes(getattr(hello, n)).hex() for n in ("hardware_id", "firmware_hash")}
+        return {**names, **numbers, "icd_hash": f"{hello.icd_hash:016x}"}
+
     def pid(self, role: str) -> int | None:
         """Process id of a board that is a child process; None for others."""
         pid = getattr(self._lines.link(self.rig.index_of(role)), "pid", None)
@@ -261,7 +269,9 @@ class World:
         """The truth so far; keys and units in `hal.score`."""
         native = self.native_score()
         links = {board.role: self.link(board.role) for board in self.rig.boards}
-        return score_of(self.rig, self.t_us, native, self._plant.truth, links, self.bus_sha256(), self.late_ticks)
+        score = score_of(self.rig, self.t_us, native, self._plant.truth, links, self.bus_sha256(), self.late_ticks)
+        firmware = {self.identity(board.role)["firmware_hash"] for board in self.rig.boards}
+        return {**score, "firmware": sorted(firmware)}
 
     def truth(self) -> dict[str, npt.NDArray[np.float64]]:
         """Time series of the truth, a row every 10 s: name -> array (struct world_sample; W, C, V, fractions of 1)."""

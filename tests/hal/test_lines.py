@@ -46,8 +46,11 @@ def test_killed_process_is_absent_and_comes_back(rig: Rig) -> None:
         assert world.score()["absent_boards"] == ["node1"]
         heard = set().union(*talker.heard[-10:])
         assert heard == {0, 1, 3}, "a board that is gone says nothing, the others go on"
+        first = world.identity("node1")
         world.start("node1")
         run(world, talker, 20)
+        assert world.identity("node1") == {**first, "boot_count": 2}
+        assert world.score()["firmware"] == [first["firmware_hash"]]
         assert world.link("node1")["state"] == PRESENT
         assert world.link("node1")["epochs"] == 2
     hellos = [icd.decode("hello", p) for p in talker.of_type("hello", 2)]

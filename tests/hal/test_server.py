@@ -267,6 +267,14 @@ def test_usage_errors_exit_with_2(arguments: list[str]) -> None:
     assert error.value.code == 2
 
 
+def test_an_absent_port_of_a_rig_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rig = small_rig(tmp_path, '[boards.node1]\nlink = "serial:/dev/not-there"\n')
+    assert cli.main(["serve", str(rig.path), "--socket", str(tmp_path / "w.sock")]) == 1
+    assert capfd.readouterr().err.startswith(
+        "hal: serial:/dev/not-there (node1): /dev/not-there is not there: expected"
+    )
+
+
 @pytest.mark.parametrize("command", ["serve", "score", "board", "scan"])
 def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as error:
