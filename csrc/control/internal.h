@@ -76,8 +76,8 @@ struct ctl_supply { /* all mW at the bus */
     int64_t proven; /* array power that was measured at proven_us, with proven_strings alive */
     int64_t proven_string;
     uint64_t proven_us;
-    uint64_t array_us; /* when array was measured */
-    uint64_t sun_us;   /* when sunlit was last seen as it is */
+    uint64_t steady_us; /* when the tracker last did not sweep */
+    uint64_t sun_us;    /* when sunlit was last seen as it is */
     uint64_t entry_us, exit_us;
     uint8_t sunlit, low, hungry, proven_strings;
 };

@@ -23,19 +23,25 @@ static int64_t at_bus(const struct ctl *c, int64_t array_mw) {
     return array_mw * c->config.converter_permille / 1000;
 }
 
+/* The tracker sweeps, and has not done so for long. */
+static int sweeping(const struct ctl *c) {
+    return c->power.tlm.mode == BUS_CHARGE_MODE_SWEEP && ctl_age(c->t_us, c->supply.steady_us) < SWEEP_HOLD_US;
+}
+
 /* Array power and its largest string; nothing when telemetry is missing: then only the battery is counted on. */
 static void measure_array(struct ctl *c) {
     struct ctl_supply *s = &c->supply;
     const struct bus_power_tlm *t = &c->power.tlm;
+    if (t->mode != BUS_CHARGE_MODE_SWEEP)
+        s->steady_us = c->t_us;
     if (!power_fresh(c)) {
         s->array = s->string = 0;
         return;
     }
-    if (t->mode == BUS_CHARGE_MODE_SWEEP && ctl_age(c->t_us, s->array_us) < SWEEP_HOLD_US)
+    if (sweeping(c))
         return;
     s->array = at_bus(c, t->array_mw);
     s->string = at_bus(c, t->largest_string_mw);
-    s->array_us = c->t_us;
 }
 
 static int curtailed(const struct bus_power_tlm *t) {
@@ -96,7 +102,7 @@ static void watch_sun(struct ctl *c) {
 static void estimate_available(struct ctl *c) {
     struct ctl_supply *s = &c->supply;
     const struct bus_power_tlm *t = &c->power.tlm;
-    if (t->mode == BUS_CHARGE_MODE_SWEEP)
+    if (sweeping(c))
         return;
     int64_t nameplate = at_bus(c, c->config.array_mw);
     int64_t battery = (int64_t)t->bus_mv * t->batt_ma / 1000;
