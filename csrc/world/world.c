@@ -210,8 +210,12 @@ static void deliver(struct world *w) {
     const uint8_t *bytes;
     while (bus_batch_next(&w->tx, &at, &board, &bytes, &n)) {
         struct line *l = line_of(w, board);
-        if (l != NULL && l->stats.state == WORLD_BOARD_PRESENT)
+        if (l == NULL)
+            continue;
+        if (l->stats.state == WORLD_BOARD_PRESENT)
             sink_put(&l->out, bytes, n);
+        else
+            l->stats.undelivered_bytes += (uint32_t)n;
     }
     bus_batch_clear(&w->tx);
 }
@@ -383,6 +387,7 @@ int world_link(const struct world *w, uint32_t board, struct world_link *out) {
 
 void world_score(const struct world *w, struct world_score *out) {
     *out = w->judge.score;
+    out->dropped_records = w->rx.dropped + w->tx.dropped;
 }
 
 size_t world_take_samples(struct world *w, const struct world_sample **rows) {

@@ -92,6 +92,7 @@ struct world_link {
     uint32_t gaps_received, gaps_at_board;          /* sequence */
     uint32_t unknown_at_board;
     uint32_t stray_done;    /* DONE that answers no open TICK */
+    uint32_t undelivered_bytes; /* flight's, for a board that was not there */
     uint32_t dropped_bytes; /* buffers of the world too small: never in a sane rig */
     uint32_t state_hash;    /* of the last DONE */
     uint8_t state;          /* enum world_board_state */
@@ -104,6 +105,7 @@ struct world_score {
     double lease_over_ws;                                         /* integral of the lease sum's excess */
     double lease_sum_w, guarantee_w;                              /* now */
     double soc_min;
+    uint32_t dropped_records; /* of the two batches, too small for a tick: never in a sane rig */
 };
 void world_score(const struct world *w, struct world_score *out);
 

@@ -46,6 +46,8 @@ def test_killed_process_is_absent_and_comes_back(rig: Rig) -> None:
         assert world.score()["absent_boards"] == ["node1"]
         heard = set().union(*talker.heard[-10:])
         assert heard == {0, 1, 3}, "a board that is gone says nothing, the others go on"
+        assert world.score()["undelivered_bytes"] > 0
+        assert not any(world.score()["link_errors"].values())
         first = world.identity("node1")
         world.start("node1")
         run(world, talker, 20)
