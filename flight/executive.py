@@ -124,7 +124,6 @@ class Executive:
         self._skipped_bytes = 0
         self._storage_failed = 0
         self._ended = False
-        self._stop: Callable[[], bool] = lambda: False
         self._start(port.t_us)
 
     # ------------------------------------------------------------ start
@@ -150,11 +149,13 @@ class Executive:
         self.housekeeping.retune()
 
     # ------------------------------------------------------------ running
-    def await_ground(self, polls: int, *, held: bool = False) -> bool:
+    def await_ground(self, polls: int, *, held: bool = False, stop: Callable[[], bool] = lambda: False) -> bool:
         """Stand before the first tick until a station is there (held: until it holds time). Polls once a second at
-        most, so many times; False when none came."""
+        most, so many times, or until `stop` says so; False when none came."""
         assert self.radio is not None
         for _ in range(polls):
+            if stop():
+                return False
             self._take(self.radio.poll(WAIT_S))
             if self.radio.held or (self.radio.stations and not held):
                 self._take(self.radio.poll(WAIT_S / 2))  # its first bytes may say that it holds time
@@ -163,7 +164,6 @@ class Executive:
 
     def run(self, until_us: int | None, stop: Callable[[], bool] = lambda: False) -> None:
         """Fly until `until_us` (None: for good), until the world ends, or until `stop` says so (asked between runs)."""
-        self._stop = stop
         self.pacing.restart(self.port.t_us)
         while not self._ended and not stop() and (until_us is None or self.port.t_us < until_us):
             if not self._may_go():
@@ -220,7 +220,7 @@ class Executive:
             self._attend(attention)
         elif paced is not None and self.radio is not None:
             self._take(self.radio.poll())
-            self.telemetry.flush()
+            self._end_of_run()
 
     def _enter_timeline(self) -> None:
         while self._timeline and self._timeline[0].t_us <= self.port.t_us:

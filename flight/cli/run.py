@@ -123,7 +123,7 @@ def command(args: argparse.Namespace) -> int:
         begun_us = flight.port.t_us
         stop = _stop_on_signals(stack)
         if args.await_ground:
-            _await_ground(flight, args.await_ground)
+            _await_ground(flight, args.await_ground, stop)
         started = time.monotonic()
         with Progress(flight.executive, begun_us, until_us, quiet=args.json) as progress:
             flight.executive.run(until_us, lambda: stop() or progress.tick())
@@ -213,8 +213,8 @@ def _stop_on_signals(stack: contextlib.ExitStack) -> Callable[[], bool]:
     return lambda: bool(asked)
 
 
-def _await_ground(flight: _Flight, seconds: float) -> None:
-    if not flight.executive.await_ground(max(1, round(seconds))):
+def _await_ground(flight: _Flight, seconds: float, stop: Callable[[], bool]) -> None:
+    if not flight.executive.await_ground(max(1, round(seconds)), stop=stop) and not stop():
         raise FlightError(f"no ground station connected within {seconds:g} s")
 
 

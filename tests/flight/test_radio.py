@@ -11,7 +11,10 @@ import pytest
 
 from flight import icd
 from flight.errors import RadioError
+from flight.executive import Executive
+from flight.pacing import Pacing
 from flight.radio import OUTBOX_BYTES, Radio, parse_address
+from flight.storage import Storage
 from ground import packets
 from ground.packets import TC, TM, Packet, Splitter
 from tests.flight.fake import FakePort
@@ -168,3 +171,26 @@ def test_held_time_stands_still_and_goes_as_told(fly, radio):
     thread.join(20)
     assert not thread.is_alive()
     assert port.t_us >= 3_000_000
+
+
+def test_no_report_leaves_a_paced_flight_before_what_it_reports_is_stored(tmp_path, radio):
+    storage = Storage(tmp_path / "storage")
+    completed = icd.PACKETS["completed"]
+    open_then: list[int] = []
+
+    def tap(data: bytes) -> None:
+        packets_now = Splitter(TM).feed(data)
+        if any((p.service, p.subtype) == (completed.service, completed.subtype) for p in packets_now):
+            open_then.append(len(list(storage.open_commands())))
+
+    executive = Executive(FakePort(), storage, radio=radio, pacing=Pacing(1e6, clock=False), tap=tap, batch=3)
+    line = _connect(radio)
+    line.sendall(_tc("ping", 5))
+    executive.run(60_000_000, lambda: bool(open_then))
+    assert open_then == [0]
+    line.close()
+    executive.close()
+
+
+def test_standing_for_a_ground_station_ends_when_it_is_told_to(fly, radio):
+    assert not fly(radio=radio).executive.await_ground(1000, stop=lambda: True)
