@@ -41,7 +41,6 @@ class Job:
     checkpoint_mu: int = 0
     restarts: int = 0
     since_us: int = 0  # in this state, in this session
-    reported: bool = False  # its end has been in housekeeping
 
     @property
     def credit_mu(self) -> int:
@@ -117,10 +116,13 @@ class JobQueue:
         return True
 
     def restore(self, jobs: Iterable[Job], t_us: int) -> None:
-        """Take what storage knew; active jobs are left on their nodes until these say otherwise."""
+        """Take what storage knew; active jobs are left on their nodes until these say otherwise. A job on a node that
+        this satellite does not have goes back to the queue."""
         for job in jobs:
             job.since_us = t_us
-            job.reported = job.state in ENDED
+            if job.state in ACTIVE and job.node >= self._nodes.count:
+                job.state, job.node = JobState.QUEUED, NO_NODE
+                self.changed.add(job.job_id)
             self.jobs[job.job_id] = job
             self.counts[job.state] += 1
             self._credit_mu += job.credit_mu
@@ -148,8 +150,6 @@ class JobQueue:
     def take_ended(self) -> list[Job]:
         """Jobs that ended since the last call."""
         ended, self._ended = self._ended, []
-        for job in ended:
-            job.reported = True
         return ended
 
     # ------------------------------------------------------------ every cycle

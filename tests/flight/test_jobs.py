@@ -161,3 +161,12 @@ def test_higher_priority_first_and_older_first_within_one():
         queue.submit(job_id, 1, priority, 100, 5)
     queue.update(0)
     assert [queue.jobs[j].node for j in (4, 2, 3, 1)] == [0, 1, 2, NO_NODE]
+
+
+def test_a_job_on_a_node_that_this_satellite_does_not_have_is_queued_again():
+    """As when storage was written with a larger satellite."""
+    queue = JobQueue(Nodes(), lambda *_: None)
+    queue.restore([Job(7, 1, 1, 100, 5, 0, JobState.RUNNING, node=NODES + 100, checkpoint_mu=40)], 0)
+    assert (queue.jobs[7].state, queue.counts[JobState.QUEUED], queue.changed) == (JobState.QUEUED, 1, {7})
+    queue.update(0)
+    assert (queue.jobs[7].node, queue.jobs[7].checkpoint_mu) == (0, 40)
