@@ -101,7 +101,8 @@ class Executive:
         self.pacing = pacing or Pacing()
         self.boot_count = storage.meta("boot_count") + 1
         self.session = storage.meta("session") + 1
-        self.telemetry = Telemetry([send for send in (radio.send if radio else None, tap) if send])
+        sinks: list[Callable[[bytes, int], None]] = [radio.send] if radio else []
+        self.telemetry = Telemetry([*sinks, lambda packets, _: tap(packets)] if tap else sinks)
         self.events = Events(self.telemetry)
         self.parameters = Parameters()
         self.loop = Loop(port.rig, self.session, adopt=self.boot_count == 1)
@@ -130,7 +131,7 @@ class Executive:
     def _start(self, t_us: int) -> None:
         self.storage.set_meta("boot_count", self.boot_count)
         self.storage.set_meta("session", self.session)
-        self.parameters.restore(self.storage.parameters())
+        dropped = self.parameters.restore(self.storage.parameters())
         self._retune()
         self.jobs.restore(self.storage.jobs(), t_us)
         self.commands.wanted = {n for n in self.storage.wanted() if n < self.loop.count}
@@ -141,6 +142,8 @@ class Executive:
         if not self.storage.commit():
             raise FlightError(f"storage {self.storage.path}: cannot be written (errno {self.storage.failed})")
         self.events.tell(Event.FLIGHT_STARTED, t_us, self.boot_count, self.session)
+        for number in dropped:  # the default stands, if there is still such a parameter
+            self.events.tell(Event.PARAMETER_CHANGED, t_us, number, round(self.parameters.values.get(number, 0) * 1000))
         self.commands.recover(t_us)
         self._slow_us = (t_us // SLOW_US + 1) * SLOW_US
 

@@ -91,7 +91,8 @@ class Housekeeping:
     def _flight(self, t_us: int) -> None:
         s = self._loop.status()
         fast_us, slow_us = self._pacing.take_worst()
-        errors = s.crc_errors + s.cobs_errors + s.length_errors + s.sequence_gaps + s.bad_payloads + s.unknown_frames
+        damaged = s.crc_errors + s.cobs_errors + s.length_errors + s.sequence_gaps
+        errors = damaged + s.stale_frames + s.bad_payloads + s.unknown_frames + s.batch_dropped + s.command_timeouts
         row = (
             FLIGHT,
             icd.ICD_HASH,
@@ -112,7 +113,7 @@ class Housekeeping:
             self.commands.accepted,
             self.commands.rejected,
             self._telemetry.packets & _U32,
-            self._radio.dropped if self._radio else 0,
+            (self._radio.dropped if self._radio else 0) + s.events_dropped,
             self._events.sent,
         )
         data = np.array(row, _FLIGHT).tobytes()

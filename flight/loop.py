@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from flight import icd
 from flight._native import ffi, lib
 from flight.boards import configuration
 from hal.rig import Rig
@@ -14,7 +13,6 @@ ATTENTION_SESSION: int = lib.CTL_ATTENTION_SESSION
 PHASE_OFF: int = lib.CTL_PHASE_OFF
 PHASE_UP: int = lib.CTL_PHASE_UP
 PHASE_STOP: int = lib.CTL_PHASE_STOP
-READY = int(icd.BoardStatus.READY)
 FAULTS_MAX = 3
 
 

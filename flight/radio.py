@@ -1,8 +1,8 @@
 """The radio: space packets over TCP on the loopback interface, to any number of ground stations.
 
 Telecommands are cut from whatever arrives; garbage is skipped and counted. Every station gets all telemetry; each has a
-bounded outbox, and whole runs of packets that do not fit are dropped and counted. A station may hold time (design.md,
-section 5): `standing` then says that the satellite must not run on, and `wait` stands until it may.
+bounded outbox, and whole runs of packets that do not fit are dropped and counted. A station may hold time: `held` then
+says that the satellite may run up to `go_us` and no further.
 """
 
 from __future__ import annotations
@@ -184,8 +184,8 @@ class Radio:
         station.line.close()
 
     # ------------------------------------------------------------ out
-    def send(self, packets: bytes, count: int = 1) -> None:
-        """Whole packets to every station."""
+    def send(self, packets: bytes, count: int) -> None:
+        """So many whole packets to every station."""
         for number, station in list(self._stations.items()):
             if len(station.outbox) + len(packets) > OUTBOX_BYTES:
                 self.dropped += count

@@ -1,27 +1,24 @@
-"""Packets for the ground: packed from the space-link ICD, counted, kept in a ring, handed to the radio.
+"""Packets for the ground: packed from the space-link ICD, counted, handed to the radio.
 
 What a cycle emits waits in an outbox until `flush`, so that no report leaves before what it reports is stored.
-Packets that no ground has received are not kept beyond the ring: a store of telemetry is not part of this flight.
+Packets that no ground has received are not kept: a store of telemetry is not part of this flight.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from flight import icd
 from flight._native import ffi, lib
 
-RING_PACKETS = 4096
 APID = int(icd.Apid.FLIGHT)
 
 
 class Telemetry:
-    """Each of `sinks` takes the bytes of whole packets, one call per flush."""
+    """Each of `sinks` takes the bytes of whole packets and how many they are, one call per flush."""
 
-    def __init__(self, sinks: Sequence[Callable[[bytes], None]] = ()) -> None:
-        self.ring: deque[bytes] = deque(maxlen=RING_PACKETS)
+    def __init__(self, sinks: Sequence[Callable[[bytes, int], None]] = ()) -> None:
         self.packets = 0
         self._sinks = sinks
         self._outbox: list[bytes] = []
@@ -49,7 +46,6 @@ class Telemetry:
         packet = ffi.buffer(self._wire, size)[:]
         self._counts[kind] = count + 1
         self.packets += 1
-        self.ring.append(packet)
         self._outbox.append(packet)
 
     def emit(self, name: str, t_us: int, **values: Any) -> None:
@@ -61,7 +57,7 @@ class Telemetry:
     def flush(self) -> None:
         """Hand everything emitted since the last flush to the radio."""
         if self._outbox:
-            packets = b"".join(self._outbox)
+            packets, count = b"".join(self._outbox), len(self._outbox)
             self._outbox.clear()
             for sink in self._sinks:
-                sink(packets)
+                sink(packets, count)

@@ -417,11 +417,11 @@ struct space_hk_flight {
     uint32_t late_ticks;
     uint64_t frames_received;
     uint64_t frames_sent;
-    uint32_t link_errors;
+    uint32_t link_errors; /* damaged, lost, repeated, malformed or unknown frames, frames that the port had no place for, and commands that no board answered */
     uint32_t commands_accepted;
     uint32_t commands_rejected;
     uint32_t packets_sent;
-    uint32_t packets_dropped;
+    uint32_t packets_dropped; /* packets that a station was too slow for, and events that the loop had no place for */
     uint32_t events_sent;
 };
 size_t space_hk_flight_encode(const struct space_hk_flight *m, uint8_t out[static SPACE_MAX_PAYLOAD]);

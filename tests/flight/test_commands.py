@@ -196,6 +196,22 @@ def test_what_was_accepted_before_kill_9_is_completed_or_reported(fly, tmp_path,
     assert list(flown.executive.storage.open_commands()) == []
 
 
+def test_stored_parameters_that_are_none_now_are_told_of_and_left_at_their_defaults(fly, tmp_path):
+    storage = Storage(tmp_path / "storage")
+    storage.set_parameter(41, 1e9)
+    storage.set_parameter(20, 0.9)
+    storage.set_parameter(999, 3)
+    storage.commit()
+    storage.close()
+    flown = fly()
+    flown.run(1)
+    assert flown.executive.parameters.get("hold_s") == 10
+    assert flown.executive.parameters.get("budget_margin") == 0.9
+    events = [icd.decode("event_report", data) for service, _, data in flown.packets() if service == 5]
+    changed = [(e["arg0"], e["arg1"]) for e in events if e["event"] == icd.Event.PARAMETER_CHANGED]
+    assert changed == [(41, 10_000), (999, 0)]
+
+
 def test_a_storage_in_use_is_one_clear_error(fly, tmp_path):
     fly()
     with pytest.raises(StorageError, match="in use by another flight"):

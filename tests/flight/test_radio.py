@@ -106,8 +106,11 @@ def test_a_station_that_does_not_read_costs_counted_packets_not_memory(radio):
     line = _connect(radio)
     packet = bytes(1000)
     for _ in range(3 * OUTBOX_BYTES // 1000):
-        radio.send(packet)
-    assert radio.dropped > 0
+        radio.send(packet, 1)
+    before = radio.dropped
+    assert before > 0
+    radio.send(packet + packet, 2)
+    assert radio.dropped == before + 2
     (station,) = radio._stations.values()
     assert len(station.outbox) <= OUTBOX_BYTES
     line.close()
