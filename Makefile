@@ -96,7 +96,7 @@ sanitize: $(VENV)/.test $(VENV)/.built
 	@CFLAGS="$(SANITIZE)" LDFLAGS="$(SANITIZE)" $(PY) setup.py -q build \
 	  --build-base build/sanitize --build-lib build/sanitize/lib --build-temp build/sanitize/temp
 	LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so) $$($${CC:-cc} -print-file-name=libubsan.so)" \
-	  ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+	  ASAN_OPTIONS=detect_leaks=0:replace_str=0 PYTHONMALLOC=malloc \
 	  $(PY) -m pytest -o pythonpath="build/sanitize/lib ." -p no:cacheprovider $(wildcard tests/space tests/boards tests/plant tests/control) $(ARGS)
 
 fmt: $(VENV)/.test

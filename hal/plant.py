@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -23,6 +24,7 @@ ERRORS = {
     lib.PLANT_ERR_DT: f"a step takes 1 us to {lib.PLANT_MAX_DT_US} us",
 }
 AHEAD_S = 7200.0  # how far past what is asked for the table is made
+_ALIVE: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 SECTIONS = ("array", "battery", "bus", "thermal", "node")
 
 
@@ -56,6 +58,8 @@ class Plant:
         self.power_out = lib.plant_power_out(self.pointer)
         self.node_in = lib.plant_node_in(self.pointer)
         self.node_out = lib.plant_node_out(self.pointer)
+        for part in (self.truth, self.power_in, self.power_out, self.node_in, self.node_out):
+            _ALIVE[part] = self._memory  # who holds a part holds the memory that it points into
 
     def step(self, dt_us: int) -> None:
         """One step of the physics; actuators in, sensors and truth out."""

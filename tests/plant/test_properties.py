@@ -138,3 +138,27 @@ def test_sensors_are_there_before_the_first_step():
     assert bench.node_sensors[0].die_c == pytest.approx(20)
     assert bench.truth.sun_fraction == 1
     finite(bench)
+
+
+def test_the_largest_satellite_flies():
+    bench = Bench(satellite("ai1", node={"count": 1024, "boot_s": 1.0}))
+    in_sun(bench)
+    for i in range(bench.count):
+        bench.channel(i)
+        bench.nodes[i].command = 1
+        if i % 64 == 63:
+            bench.run(0.1)
+    bench.run(3)
+    for i in range(bench.count):
+        bench.work(i, 1 + i % 3, 300.0)
+    bench.run(5)
+    finite(bench)
+    assert balance(bench.truth) < 1e-9
+    assert bench.truth.work[1023] > 0
+    assert bench.sensors.channel[1023].mean_ma > 0
+
+
+def test_a_part_keeps_its_plant_alive():
+    truth = Bench(satellite("desk")).truth
+    before = [Bench(satellite("desk"), seed=s).truth.soc for s in range(20)]
+    assert truth.soc == before[0]
