@@ -14,7 +14,7 @@ from flight import icd
 from flight.events import Events
 from flight.icd import BoardStatus, Event, Failure, NodeState
 from flight.jobs import JobQueue
-from flight.loop import FAULTS_MAX, PHASE_OFF, PHASE_UP, Loop
+from flight.loop import CLEAR_REFUSED, CLEAR_WANTED, FAULTS_MAX, PHASE_OFF, PHASE_UP, Loop
 from flight.parameters import Parameters
 from flight.storage import JournalEntry, Storage
 from flight.telecommand import ACK_ACCEPT, ACK_COMPLETE, ACK_START, Telecommand, decode
@@ -247,7 +247,15 @@ class Commands:
         node = entry.args["node"]
         if not self._loop.clear_channel(node):
             return Failure.BOARD_LOST, _POWER_BOARD
-        return Pending(entry, t_us + MINUTE_US, lambda: None if self._loop.nodes[node].clear else GOOD)
+
+        def done() -> Refusal | None:
+            clear = self._loop.nodes[node].clear
+            if clear == CLEAR_REFUSED:
+                lost = self._loop.board_status(0) == BoardStatus.LOST
+                return Failure.BOARD_LOST if lost else Failure.BOARD_REFUSED, _POWER_BOARD
+            return None if clear == CLEAR_WANTED else GOOD
+
+        return Pending(entry, t_us + MINUTE_US, done)
 
     def _do_hk_request(self, entry: JournalEntry, t_us: int) -> Refusal:
         self._report(entry.args["structure"], t_us)

@@ -153,6 +153,6 @@ int ctl_clear_channel(struct ctl *c, uint16_t node) {
         return CTL_ERR_NODE;
     if (!ctl_ready(c, 0))
         return CTL_ERR_STATUS;
-    c->nodes[node].clear = 1;
+    c->nodes[node].clear = CTL_CLEAR_WANTED;
     return 0;
 }

@@ -1,5 +1,6 @@
 #define CTL_NODES_MAX ...
 #define CTL_NO_NODE ...
+#define CTL_FAULTS_MAX ...
 #define CTL_LEASES ...
 
 struct ctl;
@@ -22,6 +23,7 @@ struct ctl_job {
     ...;
 };
 enum ctl_phase { CTL_PHASE_OFF, CTL_PHASE_START, CTL_PHASE_UP, CTL_PHASE_STOP, ... };
+enum ctl_clear { CTL_CLEAR_NONE, CTL_CLEAR_WANTED, CTL_CLEAR_REFUSED, ... };
 struct ctl_node {
     struct bus_node_tlm tlm;
     uint64_t tlm_us, lease_us;

@@ -21,6 +21,7 @@
 
 #define CTL_NODES_MAX 1024
 #define CTL_NO_NODE 65535
+#define CTL_FAULTS_MAX 3 /* power cycles of a node before it is left off until it is commanded on again */
 
 struct ctl;
 
@@ -53,6 +54,13 @@ enum ctl_phase {
     CTL_PHASE_START = 1, /* channel and accelerator told to start, boot power set aside */
     CTL_PHASE_UP = 2,
     CTL_PHASE_STOP = 3
+};
+
+/* Release of a node's channel from quarantine. */
+enum ctl_clear {
+    CTL_CLEAR_NONE = 0, /* none wanted, or done */
+    CTL_CLEAR_WANTED = 1,
+    CTL_CLEAR_REFUSED = 2 /* the power board said no, or was lost before it answered */
 };
 
 #define CTL_LEASES 6
@@ -90,7 +98,7 @@ struct ctl_node {
     uint8_t wanted;  /* commanded on */
     uint8_t managed; /* its jobs are ours to command */
     uint8_t faults;  /* power cycles since it was last commanded on */
-    uint8_t clear;   /* its channel shall be released from quarantine */
+    uint8_t clear;   /* enum ctl_clear */
     uint8_t over_told;
     uint8_t coolant_pct; /* derate by its coolant, 100: none */
     struct bus_node_health health;

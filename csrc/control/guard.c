@@ -1,10 +1,8 @@
 /* Bounds that a node's own telemetry sets: temperature, what it draws, and whether it keeps its cap. */
 #include "control/internal.h"
 
-#define DERATE_BAND_CDEG                                                                                               \
-    500 /* from full power to the floor, ending 1 K below the limit (where the board throttles)                        \
-         */
-#define DERATE_END_CDEG 100
+#define DERATE_BAND_CDEG 500 /* from full power to the floor */
+#define DERATE_END_CDEG 100  /* where the band ends, below the limit at which the board throttles */
 #define COOLANT_BAND_CDEG 800
 #define OVER_CAP_US CTL_SECOND_US
 #define DEMAND_MIN_MW 20000

@@ -118,7 +118,7 @@ static inline int64_t ctl_max(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
-/* 1 when the last telemetry of board b is fresh enough to act on. */
+/* 1 when the board is identified and configured, and has been heard within lost_after_s. */
 static inline int ctl_ready(const struct ctl *c, uint16_t board) {
     return c->links[board].status == SPACE_BOARD_STATUS_READY;
 }
@@ -149,6 +149,8 @@ void ctl_power_frame(struct ctl *c, const struct bus_header *h, const uint8_t *p
 void ctl_power_configure(struct ctl *c);
 void ctl_power_acked(struct ctl *c, const struct ctl_command *command, uint8_t code);
 void ctl_power_tick(struct ctl *c);
+/* What it was asked to do and has not done is refused. */
+void ctl_power_lost(struct ctl *c);
 
 /* node.c */
 void ctl_node_forget(struct ctl_node *n);

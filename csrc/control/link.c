@@ -163,6 +163,8 @@ static void lose(struct ctl *c, uint16_t board, uint64_t age_us) {
     l->hello_us = c->t_us;
     l->command.type = 0;
     l->reset_wanted = 0;
+    if (board == 0)
+        ctl_power_lost(c);
     c->attention |= CTL_ATTENTION_BOARD;
     ctl_event(c, SPACE_EVENT_BOARD_LOST, bus_address_of(board),
               (int32_t)ctl_clamp((int64_t)age_us / 1000, 0, INT32_MAX), was_ready);

@@ -111,10 +111,20 @@ static void mask_acked(struct ctl *c, const struct ctl_command *command) {
         c->power.acked_mask[m.base + k] = m.mask[k / 8] >> k % 8 & 1;
 }
 
-static void clear_acked(struct ctl *c, const struct ctl_command *command) {
+/* After a stale session or sequence it is sent again, with the newer ones. */
+static void clear_acked(struct ctl *c, const struct ctl_command *command, uint8_t code) {
     struct bus_channel_clear m;
-    if (bus_channel_clear_decode(&m, command->payload, command->length) == 0)
-        c->nodes[m.channel].clear = 0;
+    if (code == BUS_ACK_CODE_STALE_SESSION || code == BUS_ACK_CODE_STALE_SEQUENCE ||
+        bus_channel_clear_decode(&m, command->payload, command->length) != 0)
+        return;
+    int good = code == BUS_ACK_CODE_OK || code == BUS_ACK_CODE_REPEATED;
+    c->nodes[m.channel].clear = good ? CTL_CLEAR_NONE : CTL_CLEAR_REFUSED;
+}
+
+void ctl_power_lost(struct ctl *c) {
+    for (uint16_t i = 0; i < c->config.nodes; i++)
+        if (c->nodes[i].clear == CTL_CLEAR_WANTED)
+            c->nodes[i].clear = CTL_CLEAR_REFUSED;
 }
 
 void ctl_power_acked(struct ctl *c, const struct ctl_command *command, uint8_t code) {
@@ -124,7 +134,7 @@ void ctl_power_acked(struct ctl *c, const struct ctl_command *command, uint8_t c
     else if (command->type == BUS_MSG_CHANNELS_SET)
         c->links[0].retry_us = c->t_us + CTL_SECOND_US;
     else if (command->type == BUS_MSG_CHANNEL_CLEAR)
-        clear_acked(c, command);
+        clear_acked(c, command, code);
     else if (command->type == BUS_MSG_RESET && good)
         c->links[0].reset_wanted = 0;
 }
@@ -147,7 +157,7 @@ static int send_dirty_mask(struct ctl *c) {
 
 static int send_clear(struct ctl *c) {
     for (uint16_t i = 0; i < c->config.nodes; i++) {
-        if (c->nodes[i].clear) {
+        if (c->nodes[i].clear == CTL_CLEAR_WANTED) {
             struct bus_channel_clear m = {.session = c->session, .channel = i};
             m.command_seq = ctl_command_begin(c, 0, BUS_MSG_CHANNEL_CLEAR);
             ctl_command_send(c, 0, bus_channel_clear_encode(&m, c->links[0].command.payload));

@@ -22,6 +22,7 @@ from flight.icd import Failure
 from flight.parameters import Parameters
 from flight.storage import Storage
 from flight.telecommand import Telecommand, from_timeline
+from hal.icd import AckCode
 from tests.flight.conftest import command
 from tests.flight.fake import FakePort
 
@@ -112,6 +113,27 @@ def test_a_second_job_of_the_same_id_is_a_duplicate(fly):
     flown.command("job_submit", 2, **job)
     flown.run(1)
     assert flown.reports(2) == ["acceptance_failed"]
+
+
+@pytest.mark.parametrize("how", ["done", "refused", "lost"])
+def test_a_channel_is_released_only_when_the_power_board_says_so(fly, how):
+    flown = fly()
+    flown.run(15)
+    power = flown.port.power
+    if how == "refused":
+        takes = power.execute
+        power.execute = lambda name, values: (
+            int(AckCode.OUT_OF_RANGE) if name == "channel_clear" else takes(name, values)
+        )
+    elif how == "lost":
+        power.alive = False
+    flown.command("channel_clear", node=3)
+    flown.run(5)
+    report = "completed" if how == "done" else "failed"
+    assert flown.reports() == ["accepted", "started", report]
+    if how != "done":
+        reason = Failure.BOARD_LOST if how == "lost" else Failure.BOARD_REFUSED
+        assert flown.last("failed")["reason"] == reason
 
 
 def test_nominal_is_refused_while_the_power_board_is_silent(fly):
