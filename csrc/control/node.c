@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#define FAULTS_MAX 3
 #define AFTER_COMMAND_US 300000u /* telemetry shows the effect of a command in the next step */
 #define AFTER_JOB_US CTL_SECOND_US
 #define POWER_CYCLE_US (5 * CTL_SECOND_US)
@@ -38,7 +37,7 @@ static void lease_seen(struct ctl *c, struct ctl_node *n, int first) {
     }
     if (n->tlm.lease_session == c->session)
         ctl_lease_acked(n, n->tlm.lease_seq);
-    else if (first && n->tlm.lease_session != 0 && !(n->tlm.flags & BUS_NODE_FLAG_LEASE_EXPIRED))
+    else if ((first || newer || taken) && n->tlm.lease_session != 0 && !(n->tlm.flags & BUS_NODE_FLAG_LEASE_EXPIRED))
         ctl_lease_foreign(c, n);
 }
 
@@ -97,14 +96,14 @@ static void enter(struct ctl *c, struct ctl_node *n, uint8_t phase) {
 }
 
 static void stop(struct ctl *c, struct ctl_node *n, int fault, uint32_t wait_us) {
-    n->faults = (uint8_t)(n->faults + (fault && n->faults < FAULTS_MAX));
+    n->faults = (uint8_t)(n->faults + (fault && n->faults < CTL_FAULTS_MAX));
     n->boot_us = c->t_us + wait_us;
     enter(c, n, CTL_PHASE_STOP);
 }
 
 static int may_boot(const struct ctl *c, uint16_t node) {
     const struct ctl_node *n = &c->nodes[node];
-    return n->wanted && n->faults < FAULTS_MAX && c->t_us >= n->boot_us && c->mode == SPACE_MODE_NOMINAL &&
+    return n->wanted && n->faults < CTL_FAULTS_MAX && c->t_us >= n->boot_us && c->mode == SPACE_MODE_NOMINAL &&
            ctl_ready(c, 0) && ctl_ready(c, (uint16_t)(1 + node)) && n->tlm_us != 0 && n->channel_known &&
            n->channel != BUS_CHANNEL_STATE_QUARANTINED && n->channel != BUS_CHANNEL_STATE_TRIPPED &&
            n->channel != BUS_CHANNEL_STATE_SHED;
@@ -127,7 +126,7 @@ static void phase_off(struct ctl *c, uint16_t node) {
     } else if (ready && n->tlm.state == BUS_NODE_STATE_BOOT) {
         n->wanted = (uint8_t)(n->wanted || c->config.adopt);
         enter(c, n, CTL_PHASE_START);
-    } else if (ready && n->tlm.state == BUS_NODE_STATE_FAULT && n->faults < FAULTS_MAX) {
+    } else if (ready && n->tlm.state == BUS_NODE_STATE_FAULT && n->faults < CTL_FAULTS_MAX) {
         stop(c, n, 1, POWER_CYCLE_US);
     } else if (!n->wanted) {
         n->mask = 0;

@@ -120,3 +120,21 @@ def test_silent_flight_leaves_floors(fly):
     for node in port.nodes:
         node.tick(port.t_us + 10_000_000, 100_000)
         assert node.cap_mw == SMALL.satellite.node.floor_w * 1000
+
+
+def test_a_cap_that_another_flight_granted_meanwhile_is_counted_until_it_is_overtaken(fly):
+    """Two flights on one bus are refused elsewhere; the ledger must hold all the same."""
+    port = FakePort(SMALL)
+    flown = fly(port)
+    flown.command("node_on", node=0)
+    flown.run(30)
+    node, seen = port.nodes[0], flown.executive.loop.nodes[0]
+    most = int(SMALL.satellite.node.max_w * 1000)
+    node.lease_now, node.in_force = (99, 1, most, port.t_us + 3_000_000), True
+    node.telemetry()
+    flown.run(0.1)
+    assert flown.executive.loop.status().session == 100
+    assert seen.in_force_mw == most
+    flown.run(5)
+    assert node.lease_now[0] == 100
+    assert seen.in_force_mw < most
