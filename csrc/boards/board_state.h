@@ -22,7 +22,7 @@ enum board_block {
     BOARD_BLOCK_CURVE = 3,
     BOARD_BLOCK_TIERS = 4,
     BOARD_BLOCK_SHED_CHANNELS = 5,
-    BOARD_BLOCK_SOC = 6, /* state of charge u16 in 0.01 % */
+    BOARD_BLOCK_SOC = 6, /* charge u16 in 0.01 % of the capacity at 25 degC */
     BOARD_BLOCK_JOB = 7,
     BOARD_BLOCKS = 8,
 };

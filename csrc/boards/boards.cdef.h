@@ -120,6 +120,7 @@ void soc_set_capacity(struct soc *s, uint32_t capacity_mah);
 void soc_set(struct soc *s, uint32_t cpct, int trust);
 uint16_t soc_cpct(const struct soc *s);
 uint16_t soc_from_voltage(const uint32_t *ocv_mv, uint32_t mv);
+int soc_wants_rest(const struct soc *s);
 int soc_step(struct soc *s, uint32_t dt_us, uint32_t bus_mv, int32_t batt_ma, int constant_voltage);
 
 struct charger_inputs {

@@ -67,6 +67,7 @@ void link_note(struct link *l, const struct bus_frame *f) {
 void link_note_hello(struct link *l, const struct bus_frame *f) {
     l->hello_bytes += (uint32_t)f->wire_length;
     l->hello_frames++;
+    peer_of(l, f->header.src)->heard = 0; /* who asks may have begun anew, with other numbers */
 }
 
 void link_unknown(struct link *l) {

@@ -13,7 +13,7 @@ static uint32_t lowest(const struct mppt_inputs *in) {
 }
 
 static uint32_t highest(const struct mppt_inputs *in) {
-    return clamp_max_u32(in->voc_mv / 100 * 96, lowest(in));
+    return clamp_max_u32(in->voc_mv, lowest(in));
 }
 
 static uint32_t bounded(const struct mppt_inputs *in, int64_t mv) {
@@ -96,7 +96,6 @@ static void end_burst(struct mppt *m, const struct mppt_inputs *in) {
     }
     m->climbs = 0;
     m->trend_us = 0;
-    m->trend_mw = 0;
     open_window(m, m->track_mv, MPPT_BEFORE);
 }
 
@@ -131,7 +130,7 @@ static int is_periodic_due(const struct mppt *m, const struct mppt_inputs *in) {
 
 /* Compares power over MPPT_TREND_US: steady after sunrise, or fallen by more than an eighth. */
 static void watch_trend(struct mppt *m, const struct mppt_inputs *in, uint32_t now_mw) {
-    if (m->trend_us < MPPT_TREND_US || is_sweeping(m)) {
+    if (m->trend_us < MPPT_TREND_US) {
         return;
     }
     uint32_t was_mw = m->trend_mw;
@@ -144,27 +143,37 @@ static void watch_trend(struct mppt *m, const struct mppt_inputs *in, uint32_t n
         m->sweep_due = 1;
     }
     int fell = known && now_mw < was_mw - was_mw / 8;
-    int retries = fell && !m->settling && m->since_sweep_us >= RETRY_US;
-    m->sweep_due = (uint8_t)(m->sweep_due || retries || is_periodic_due(m, in));
+    int again = fell && !m->settling && (is_sweeping(m) || m->since_sweep_us >= RETRY_US);
+    m->sweep_due = (uint8_t)(m->sweep_due || again || (!is_sweeping(m) && is_periodic_due(m, in)));
 }
 
 /* ---- perturb and observe */
 
+/* Moves the tracked voltage along with the array's temperature since the last time. */
+static void follow_temperature(struct mppt *m, const struct mppt_inputs *in) {
+    int64_t shift_mv = thermal_shift(in, m->cdeg, in->array_cdeg);
+    if (shift_mv != 0) {
+        m->track_mv = bounded(in, m->track_mv + shift_mv);
+        m->cdeg = in->array_cdeg;
+    }
+}
+
 static void perturb(struct mppt *m, const struct mppt_inputs *in, uint32_t now_mw) {
     m->before_mw = now_mw;
-    uint32_t next_mv = bounded(in, (int64_t)m->track_mv + (int64_t)m->direction * m->step_mv);
-    if (next_mv == m->track_mv) { /* at a bound: turn */
+    follow_temperature(m, in);
+    int64_t next_mv = (int64_t)m->track_mv + (int64_t)m->direction * m->step_mv;
+    if (next_mv != bounded(in, next_mv)) { /* past a bound: turn */
         m->direction = (int8_t)-m->direction;
-        next_mv = bounded(in, (int64_t)m->track_mv + (int64_t)m->direction * m->step_mv);
+        next_mv = (int64_t)m->track_mv + (int64_t)m->direction * m->step_mv;
     }
-    m->track_mv = next_mv;
+    m->track_mv = bounded(in, next_mv);
     open_window(m, m->track_mv, MPPT_AFTER);
 }
 
 /* What the perturbation did, less what the hold shows would have happened anyway. */
 static void decide(struct mppt *m, const struct mppt_inputs *in, uint32_t hold_mw) {
     int64_t gain_mw = 2 * (int64_t)m->after_mw - m->before_mw - hold_mw;
-    int64_t noise_mw = in->array_mv / 500; /* two units of the current sensor */
+    int64_t noise_mw = in->array_mv / 500 + hold_mw / 8192; /* two units of the current sensor, and what light does */
     if (gain_mw > noise_mw) {
         m->climbs = (uint8_t)(m->climbs < 2 ? m->climbs + 1 : 2);
         m->step_mv = m->climbs < 2 ? m->step_mv : clamp_min_u32(m->step_mv + m->step_mv / 2, greatest_step(in));
@@ -178,7 +187,7 @@ static void decide(struct mppt *m, const struct mppt_inputs *in, uint32_t hold_m
 static void next_decision(struct mppt *m, const struct mppt_inputs *in, uint32_t now_mw) {
     watch_trend(m, in, now_mw);
     int rested = m->pause_us >= MPPT_PAUSE * m->burst_us;
-    if (m->sweep_due || (is_sweeping(m) && rested)) {
+    if (is_sweeping(m) ? rested : m->sweep_due) {
         begin_burst(m, in, now_mw);
     } else {
         perturb(m, in, now_mw);
@@ -239,6 +248,7 @@ static void go_dark(struct mppt *m) {
 
 static void rise(struct mppt *m, const struct mppt_inputs *in) {
     m->track_mv = expected_mv(in);
+    m->cdeg = in->array_cdeg;
     m->step_mv = greatest_step(in);
     m->direction = 1;
     m->climbs = 0;
@@ -253,16 +263,11 @@ static void rise(struct mppt *m, const struct mppt_inputs *in) {
 
 static void stay_limited(struct mppt *m, const struct mppt_inputs *in) {
     if (m->phase != MPPT_LIMITED) {
-        m->cdeg = in->array_cdeg;
         m->point = MPPT_SWEEP_POINTS;
         open_window(m, m->track_mv, MPPT_LIMITED);
     }
-    int64_t shift_mv = thermal_shift(in, m->cdeg, in->array_cdeg);
-    if (shift_mv >= least_step(in) || shift_mv <= -(int64_t)least_step(in)) {
-        m->track_mv = bounded(in, m->track_mv + shift_mv);
-        m->command_mv = m->track_mv;
-        m->cdeg = in->array_cdeg;
-    }
+    follow_temperature(m, in);
+    m->command_mv = m->track_mv;
 }
 
 static void count_time(struct mppt *m, uint32_t dt_us) {

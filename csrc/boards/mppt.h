@@ -6,7 +6,7 @@
  * - A full sweep looks for a better hill. It goes in bursts of at most 0.7 s (or one step) with tracking between them,
  * so that no dip of the supply lasts longer. It runs once the power is steady after sunrise, when power fell for no
  * known reason, and periodically, so seldom that it costs about 0.2 %.
- * - While the charger limits the array nothing is perturbed; the voltage then follows the array's temperature.
+ * - The voltage follows the array's temperature; while the charger limits the array nothing else moves it.
  * Works at any step of 10 ms to 1 s. */
 #ifndef DAWNLINE_BOARDS_MPPT_H
 #define DAWNLINE_BOARDS_MPPT_H
@@ -16,7 +16,7 @@
 #define MPPT_SWEEP_POINTS 14
 #define MPPT_WINDOW_US 50000u /* least time to measure at one voltage */
 #define MPPT_BURST_US 700000u /* most time away from the tracked voltage */
-#define MPPT_PAUSE 20u        /* tracking between two bursts, in lengths of a burst: a sweep costs 2 % while it lasts */
+#define MPPT_PAUSE 30u        /* tracking between two bursts, in lengths of a burst: a sweep costs 2 % while it lasts */
 #define MPPT_SWEEP_US 300000000u /* least time between two periodic sweeps */
 #define MPPT_TREND_US 2000000u   /* over which power is compared to tell ramp and drop */
 
@@ -55,7 +55,7 @@ struct mppt {
     uint32_t since_sweep_us, pause_us, burst_us;
     uint32_t track_mw, best_mv, best_mw, peak_ma; /* of this burst; peak of this sweep */
     uint32_t from_mv;                             /* track_mv when the sweep began */
-    int16_t cdeg;                                 /* temperature that track_mv is meant for, while limited */
+    int16_t cdeg;                                 /* temperature that track_mv is meant for */
     int8_t direction;
     uint8_t phase, climbs;
     uint8_t point;               /* next point of the sweep; MPPT_SWEEP_POINTS: none is going on */

@@ -65,7 +65,7 @@ static void restore_charge(struct board *b) {
     side->saved_cpct = UINT16_MAX;
     if (board_load(b, BOARD_BLOCK_SOC, payload) == 0 && side->power.configured) {
         side->saved_cpct = (uint16_t)(payload[0] | payload[1] << 8);
-        soc_set(&side->power.soc, side->saved_cpct, SOC_ESTIMATED);
+        soc_restore(&side->power.soc, side->saved_cpct);
     }
 }
 
@@ -79,7 +79,7 @@ void power_side_boot(struct board *b) {
 
 static void save_charge(struct board *b) {
     struct power_side *side = &b->as.power;
-    uint16_t now_cpct = soc_cpct(&side->power.soc);
+    uint16_t now_cpct = soc_stored(&side->power.soc);
     int change = now_cpct > side->saved_cpct ? now_cpct - side->saved_cpct : side->saved_cpct - now_cpct;
     uint8_t payload[2];
     if (side->power.soc.trust == SOC_UNKNOWN || change < SAVE_CPCT) {

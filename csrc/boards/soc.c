@@ -45,6 +45,15 @@ void soc_set(struct soc *s, uint32_t cpct, enum soc_trust trust) {
     s->trust = (uint8_t)trust;
 }
 
+uint16_t soc_stored(const struct soc *s) {
+    return s->capacity_ma_us == 0 ? 0 : (uint16_t)(s->charge_ma_us / (s->capacity_ma_us / SOC_FULL_CPCT));
+}
+
+void soc_restore(struct soc *s, uint16_t stored_cpct) {
+    s->charge_ma_us = s->capacity_ma_us / SOC_FULL_CPCT * (int64_t)clamp_min_u32(stored_cpct, SOC_FULL_CPCT);
+    s->trust = SOC_ESTIMATED;
+}
+
 uint16_t soc_cpct(const struct soc *s) {
     if (s->capacity_ma_us == 0 || s->trust == SOC_UNKNOWN) {
         return SOC_UNKNOWN_CPCT;

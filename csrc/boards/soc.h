@@ -50,7 +50,12 @@ void soc_set_capacity(struct soc *s, uint32_t capacity_mah);
 /* Sets the state of charge (0.01 %), within 0..10000. */
 void soc_set(struct soc *s, uint32_t cpct, enum soc_trust trust);
 
-/* 0.01 %, rounded down. */
+/* The charge as a share of the capacity at 25 degC (0.01 %), and back: what is kept over a reset, when the temperature is
+ * not known yet. soc_restore makes the state of charge estimated. */
+uint16_t soc_stored(const struct soc *s);
+void soc_restore(struct soc *s, uint16_t stored_cpct);
+
+/* State of charge in 0.01 %, rounded down. */
 uint16_t soc_cpct(const struct soc *s);
 
 /* State of charge (0.01 %) at an open-circuit voltage, linear between the curve's points. */

@@ -21,6 +21,7 @@ ROLE = {POWER_BOARD: 16, COMPUTE_NODE: 259}
 HARDWARE_ID = bytes(range(12))
 FIRMWARE = b"firmware"
 TICK_US = 100_000
+REPEAT = icd.FrameFlag.REPEAT
 HEADER = struct.Struct("<BHHBHHIB")
 NAMES = {message.type: name for name, message in icd.MESSAGES.items()}
 COMMANDED = icd.ResetCause.COMMANDED
