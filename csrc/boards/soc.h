@@ -50,8 +50,8 @@ void soc_set_capacity(struct soc *s, uint32_t capacity_mah);
 /* Sets the state of charge (0.01 %), within 0..10000. */
 void soc_set(struct soc *s, uint32_t cpct, enum soc_trust trust);
 
-/* The charge as a share of the capacity at 25 degC (0.01 %), and back: what is kept over a reset, when the temperature is
- * not known yet. soc_restore makes the state of charge estimated. */
+/* The charge as a share of the capacity at 25 degC (0.01 %), and back: what is kept over a reset, when the temperature
+ * is not known yet. soc_restore makes the state of charge estimated. */
 uint16_t soc_stored(const struct soc *s);
 void soc_restore(struct soc *s, uint16_t stored_cpct);
 
