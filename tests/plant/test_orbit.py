@@ -70,7 +70,7 @@ def worst_day(altitude_km: float) -> tuple[str, float]:
     reach = math.sqrt(altitude_km**2 + 2 * orbits.EARTH_KM * altitude_km) / radius
     share = np.arccos(np.clip(reach / np.cos(beta), -1, 1)) / math.pi
     day = int(np.argmax(share))
-    date = np.datetime64("2027-01-01") + day
+    date = np.datetime64("2027-01-01") + np.timedelta64(day, "D")
     return f"{date}T00:00:00Z", float(share[day])
 
 
