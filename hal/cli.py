@@ -9,13 +9,20 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hal.errors import HalError, RigError
 from hal.pacing import parse_speed
 from hal.rig import Rig, load_rig
 
 RAW = argparse.RawDescriptionHelpFormatter
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage is one line, as every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"hal: {message} (see `{self.prog} --help`)\n")
 
 
 def _speed(text: str) -> float | None:
@@ -26,7 +33,7 @@ def _speed(text: str) -> float | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="hal", description="The hardware side of a satellite.", formatter_class=RAW)
+    parser = _Parser(prog="hal", description="The hardware side of a satellite.", formatter_class=RAW)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, run: Callable[[argparse.Namespace], int], text: str, example: str) -> argparse.ArgumentParser:

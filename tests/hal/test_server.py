@@ -261,10 +261,13 @@ def test_wrong_use_gets_one_line(arguments: list[str], message: str, capfd: pyte
 @pytest.mark.parametrize(
     "arguments", [["serve", "demo", "--speed", "fast"], ["serve"], ["serve", "demo", "--speed", "0"]]
 )
-def test_usage_errors_exit_with_2(arguments: list[str]) -> None:
+def test_usage_errors_exit_with_2_and_one_line(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as error:
         cli.main(arguments)
     assert error.value.code == 2
+    err = capfd.readouterr().err
+    assert err.startswith("hal: ")
+    assert err.count("\n") == 1
 
 
 def test_an_absent_port_of_a_rig_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
