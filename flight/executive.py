@@ -209,8 +209,9 @@ class Executive:
         if self._batch is not None:
             ticks = min(ticks, self._batch)
         pacing.begin()
+        waited_ns = port.waited_ns
         done = port.run(ticks, self.loop.step, self.loop.ctx)
-        slip_us = pacing.end_fast(done, port.tick_us)
+        slip_us = pacing.end_fast(done, port.tick_us, port.waited_ns - waited_ns)
         if slip_us:
             self.events.tell(Event.CYCLE_SLIP, port.t_us, slip_us, port.tick_us)
         if done == 0:

@@ -47,11 +47,12 @@ class Pacing:
         if self._clock:
             self._from = time.perf_counter_ns()
 
-    def end_fast(self, ticks: int, period_us: int) -> int:
-        """The fast group has run so many ticks. Returns its mean time per tick when that is a slip, else 0."""
+    def end_fast(self, ticks: int, period_us: int, waited_ns: int) -> int:
+        """The fast group has run so many ticks, and waited so long for a world that paces itself. Returns its mean time
+        per tick when that is a slip, else 0."""
         if not self._clock:
             return 0
-        us = (time.perf_counter_ns() - self._from) // (1000 * max(1, ticks))
+        us = (time.perf_counter_ns() - self._from - waited_ns) // (1000 * max(1, ticks))
         self.fast_us = max(self.fast_us, us)
         self.slips += us > period_us
         return us if us > period_us else 0

@@ -28,6 +28,11 @@ class BusPort(Protocol):
         """Simulated time of the last tick that was run; 0 before the first."""
         ...
 
+    @property
+    def waited_ns(self) -> int:
+        """Wall-clock ns that `run` has spent waiting for a world that paces itself; 0 for one that does not."""
+        ...
+
     def run(self, max_ticks: int, step: int, ctx: int) -> int:
         """Run up to `max_ticks` ticks.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ class RemoteWorld:
         self.t_us = int(welcome["t_us"])
         self.late_ticks = 0
         """Ticks that the world's pacing found late, as of the last tick."""
+        self.waited_ns = 0
+        """Wall-clock time spent waiting for ticks, in ns."""
         self._ended = False
         self._memory = ffi.new("uint8_t[]", ANSWER_BYTES)
         self._tx = ffi.new("struct bus_batch *")
@@ -63,7 +66,9 @@ class RemoteWorld:
         self._channel.close()
 
     def _tick(self, step: int, ctx: int) -> bool:
+        began_ns = time.perf_counter_ns()
         kind, body = self._channel.read()
+        self.waited_ns += time.perf_counter_ns() - began_ns
         if kind != Kind.TICK:
             raise WorldError(f"{self._path}: unexpected {kind.name}, expected a tick")
         self.t_us, self.late_ticks = TICK_HEAD.unpack_from(body)

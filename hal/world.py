@@ -53,6 +53,7 @@ class World:
         self.rig = rig.with_backend(backend)
         self.tick_us = self.rig.tick_us
         self.late_ticks = 0
+        self.waited_ns = 0  # it never paces itself
         self._plant = Plant(self.rig.satellite, self.rig.orbit, self.rig.seed)
         self._world = self._create()
         self._all_external = opener is not None

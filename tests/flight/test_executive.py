@@ -8,8 +8,11 @@ from dataclasses import replace
 import pytest
 
 from flight import icd
+from flight.executive import Executive
 from flight.forecast import Forecast
 from flight.icd import Event, Mode
+from flight.pacing import Pacing
+from flight.storage import Storage
 from hal.rig import Orbit, load_rig
 from tests.flight.fake import FakePort, Line
 
@@ -164,3 +167,26 @@ def test_forecast_of_an_orbit_without_eclipses():
 def test_forecast_starts_where_the_rig_does():
     later = replace(RIG.orbit, start_s=RIG.orbit.start_s + 1000)
     assert Forecast(later).next_eclipse(0)[0] == pytest.approx(Forecast(RIG.orbit).next_eclipse(0)[0] - 1000, abs=0.1)
+
+
+class Slow(FakePort):
+    """A world that paces itself: every run takes `waits_s` of the clock, of which `waited_s` were waiting."""
+
+    clock_ns = 0
+    waits_s, waited_s = 5.0, 5.0
+
+    def run(self, max_ticks: int, step: int, ctx: int) -> int:
+        self.clock_ns += round(self.waits_s * 1e9)
+        self.waited_ns += round(self.waited_s * 1e9)
+        return super().run(max_ticks, step, ctx)
+
+
+@pytest.mark.parametrize(("waited_s", "slips"), [(5.0, False), (0.0, True)])
+def test_waiting_for_a_world_that_paces_itself_is_no_slip(tmp_path, monkeypatch, waited_s, slips):
+    port = Slow()
+    port.waited_s = waited_s
+    monkeypatch.setattr("flight.pacing.time.perf_counter_ns", lambda: port.clock_ns)
+    executive = Executive(port, Storage(tmp_path), pacing=Pacing())
+    executive.run(3_000_000)
+    assert bool(executive.pacing.slips) is slips
+    executive.close()
