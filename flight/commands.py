@@ -7,7 +7,7 @@ closed when the process died is carried out again at the next start (those that 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from flight import icd
@@ -38,7 +38,6 @@ class Pending:
     entry: JournalEntry
     deadline_us: int
     done: Callable[[], Refusal | None]
-    nodes: list[int] = field(default_factory=list)
 
 
 class Commands:
@@ -191,7 +190,7 @@ class Commands:
     def _do_node_on(self, entry: JournalEntry, t_us: int) -> Pending:
         nodes = self._nodes_of(entry.args)
         self._want(nodes, True)
-        return Pending(entry, t_us + _ON_TIMEOUT_US, lambda: self._all_on(nodes, len(nodes) > 1), nodes)
+        return Pending(entry, t_us + _ON_TIMEOUT_US, lambda: self._all_on(nodes, len(nodes) > 1))
 
     def _all_on(self, nodes: list[int], every: bool) -> Refusal | None:
         waiting = False
@@ -211,7 +210,7 @@ class Commands:
     def _do_node_off(self, entry: JournalEntry, t_us: int) -> Pending:
         nodes = self._nodes_of(entry.args)
         self._want(nodes, False)
-        return Pending(entry, t_us + _OFF_TIMEOUT_US, lambda: self._all_off(nodes), nodes)
+        return Pending(entry, t_us + _OFF_TIMEOUT_US, lambda: self._all_off(nodes))
 
     def _all_off(self, nodes: list[int]) -> Refusal | None:
         off = all(self._loop.nodes[n].phase == PHASE_OFF and not self._loop.nodes[n].mask for n in nodes)

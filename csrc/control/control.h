@@ -20,7 +20,6 @@
 #include <stdint.h>
 
 #define CTL_NODES_MAX 1024
-#define CTL_NO_NODE 65535
 #define CTL_FAULTS_MAX 3 /* power cycles of a node before it is left off until it is commanded on again */
 
 struct ctl;

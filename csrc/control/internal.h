@@ -30,7 +30,6 @@ struct ctl_link {
     uint32_t boot_count;
     uint32_t tx_frames;
     uint64_t tx_bytes;
-    uint32_t rx_frames;
     uint16_t tx_seq, rx_seq;
     uint8_t rx_seq_known;
     uint8_t status;  /* SPACE_BOARD_STATUS_* */
@@ -162,7 +161,6 @@ void ctl_nodes_tick(struct ctl *c);
 /* supply.c */
 void ctl_supply_tick(struct ctl *c);
 void ctl_mode_tick(struct ctl *c);
-void ctl_mode_change(struct ctl *c, uint8_t mode, uint8_t reason);
 
 /* guard.c: bounds of a node from its own telemetry. */
 void ctl_guard_telemetry(struct ctl *c, uint16_t node);

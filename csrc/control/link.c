@@ -122,7 +122,6 @@ static int in_sequence(struct ctl *c, struct ctl_link *l, uint16_t seq) {
 
 static void on_frame(struct ctl *c, uint16_t board, const struct bus_header *h, const uint8_t *payload) {
     struct ctl_link *l = &c->links[board];
-    l->rx_frames++;
     if (h->type == BUS_MSG_HELLO) {
         ctl_hello(c, board, h, payload);
         return;

@@ -192,7 +192,7 @@ void ctl_supply_tick(struct ctl *c) {
 }
 
 /* ------------------------------------------------------------------ modes */
-void ctl_mode_change(struct ctl *c, uint8_t mode, uint8_t reason) {
+static void change_mode(struct ctl *c, uint8_t mode, uint8_t reason) {
     if (mode == c->mode && reason == c->mode_reason)
         return;
     c->mode = mode;
@@ -218,19 +218,19 @@ void ctl_mode_tick(struct ctl *c) {
     uint8_t reason = reason_for_safe(c, c->mode == SPACE_MODE_SAFE ? RESERVE_SLACK_CPCT : 0);
     if (c->mode == SPACE_MODE_NOMINAL) {
         if (reason)
-            ctl_mode_change(c, SPACE_MODE_SAFE, reason);
+            change_mode(c, SPACE_MODE_SAFE, reason);
         return;
     }
     if (reason || c->commanded_safe)
         c->steady_us = c->t_us;
     else if (ctl_age(c->t_us, c->steady_us) >= c->set.hold_us)
-        ctl_mode_change(c, SPACE_MODE_NOMINAL, SPACE_MODE_REASON_STEADY);
+        change_mode(c, SPACE_MODE_NOMINAL, SPACE_MODE_REASON_STEADY);
 }
 
 int ctl_set_mode(struct ctl *c, uint8_t mode) {
     if (mode == SPACE_MODE_NOMINAL && reason_for_safe(c, RESERVE_SLACK_CPCT))
         return CTL_ERR_MODE;
     c->commanded_safe = mode == SPACE_MODE_SAFE;
-    ctl_mode_change(c, mode, SPACE_MODE_REASON_COMMAND);
+    change_mode(c, mode, SPACE_MODE_REASON_COMMAND);
     return 0;
 }
