@@ -47,7 +47,8 @@ def score_of(
         "frames_to_boards": total("tx_frames"),
         "frames_from_boards": total("rx_frames"),
         "bytes": total("tx_bytes") + total("rx_bytes"),
-        "link_errors": {name: total(name) for name in LINK_ERRORS} | {"dropped_records": int(native.dropped_records)},
+        "link_errors": {name: total(name) for name in LINK_ERRORS}
+        | {name: int(getattr(native, name)) for name in ("dropped_records", "dropped_hash_bytes")},
         "undelivered_bytes": total("undelivered_bytes"),
         "violations": {
             "undervoltage": int(native.undervoltage),

@@ -185,10 +185,6 @@ int world_absent(struct world *w, uint32_t board) {
     return WORLD_OK;
 }
 
-uint8_t *world_nvm(struct world *w, uint32_t board) {
-    return board < w->boards && w->mocks[board] != NULL ? w->mocks[board]->nvm : NULL;
-}
-
 size_t world_hello_request(struct world *w, uint32_t board, uint8_t *out) {
     struct line *l = line_of(w, board);
     if (l == NULL || l->stats.state != WORLD_BOARD_JOINING)
@@ -388,6 +384,7 @@ int world_link(const struct world *w, uint32_t board, struct world_link *out) {
 void world_score(const struct world *w, struct world_score *out) {
     *out = w->judge.score;
     out->dropped_records = w->rx.dropped + w->tx.dropped;
+    out->dropped_hash_bytes = w->log.dropped;
 }
 
 size_t world_take_samples(struct world *w, const struct world_sample **rows) {

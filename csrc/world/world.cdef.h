@@ -47,7 +47,6 @@ int world_join_mock(struct world *w, uint32_t board, const uint8_t *hardware_id,
 int world_verdict(const struct world *w, uint32_t board, struct bus_hello *hello); /* enum world_verdict, or error */
 int world_admit(struct world *w, uint32_t board);  /* after WORLD_HELLO_GOOD: present from the next tick on */
 int world_absent(struct world *w, uint32_t board); /* its line ended or its guard ran out; also while a tick is open */
-uint8_t *world_nvm(struct world *w, uint32_t board); /* WORLD_NVM_BYTES of a mock; NULL before it first joins */
 /* First bytes of a HELLO_REQ from the bench, for a board that does not speak first. */
 size_t world_hello_request(struct world *w, uint32_t board, uint8_t *out /* BUS_MAX_WIRE */);
 
@@ -105,7 +104,8 @@ struct world_score {
     double lease_over_ws;                                         /* integral of the lease sum's excess */
     double lease_sum_w, guarantee_w;                              /* now */
     double soc_min;
-    uint32_t dropped_records; /* of the two batches, too small for a tick: never in a sane rig */
+    uint32_t dropped_records;    /* of the two batches, too small for a tick: never in a sane rig */
+    uint64_t dropped_hash_bytes; /* that the bus hash has missed: its log was too small for a tick, as above */
 };
 void world_score(const struct world *w, struct world_score *out);
 
