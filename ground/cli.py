@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     watch.add_argument("--once", action="store_true", help="print one frame and end")
     watch.add_argument("--size", metavar="WxH", type=_size, help="of the frame of --once (default: the terminal's)")
     watch.add_argument(
-        "--reconnect-within", type=float, default=3.0, metavar="S", help="wall-clock time that a lost link may take (3)"
+        "--reconnect-within", type=_seconds, default=3.0, metavar="S", help="wall-clock time of a lost link (3)"
     )
 
     send = _verb(
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     send.add_argument("name", metavar="NAME", help="the command")
     send.add_argument("arguments", metavar="KEY=VALUE", nargs="*", help="its arguments")
     send.add_argument("--stage", choices=["sent", "accepted", "started", "completed"], default="completed")
-    send.add_argument("--within", type=float, default=120.0, metavar="S", help="simulated time that it may take (120)")
+    send.add_argument("--within", type=_seconds, default=120.0, metavar="S", help="simulated time it may take (120)")
     send.add_argument("--json", action="store_true", help="print one JSON object")
 
     run = _verb(
@@ -101,13 +102,23 @@ def _verb(verbs: Any, name: str, function: Any, text: str, example: str, more: s
     parser.add_argument(
         "--station", "--radio", metavar="URL", default=DEFAULT_URL, help=f"the radio (default {DEFAULT_URL})"
     )
-    parser.add_argument("--connect-within", type=float, metavar="S", help="wall-clock time to wait for the radio")
+    parser.add_argument("--connect-within", type=_seconds, metavar="S", help="wall-clock time to wait for the radio")
     return parser
 
 
 def _commands() -> str:
     names = [name for name, message in icd.COMMANDS.items() if message.apid != "radio"]
     return "\n\ncommands:\n" + "\n".join(f"  {commanding.describe(name)}" for name in names)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected seconds, from 0 to 1e9")
+    return value
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -38,12 +38,12 @@ def check_writable(path: str | Path) -> None:
     """Raises UsageError, in one line, if no report can be written to this path. Call it before a flight."""
     target = Path(path)
     folder = target.parent
-    if target.is_dir():
-        raise UsageError(f"report {path}: is a folder, expected a file")
-    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    if not existing.is_dir():
-        raise UsageError(f"report {path}: {existing} is not a folder")
     try:
+        if target.is_dir():
+            raise UsageError(f"report {path}: is a folder, expected a file")
+        existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+        if not existing.is_dir():
+            raise UsageError(f"report {path}: {existing} is not a folder")
         if target.exists():
             target.open("ab").close()
         else:

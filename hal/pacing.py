@@ -66,6 +66,6 @@ def parse_speed(text: str) -> float | None:
         speed = float(text)
     except ValueError:
         raise ValueError(f"speed '{text}' is not a number, expected max or a number above 0") from None
-    if not 0 < speed <= 1e6:
-        raise ValueError(f"speed {text} is out of range, expected above 0 and at most 1e6, or max")
+    if not 1e-6 <= speed <= 1e6:
+        raise ValueError(f"speed {text} is out of range, expected 1e-6 to 1e6, or max")
     return speed

@@ -174,6 +174,8 @@ def load_rig(name_or_path: str) -> Rig:
     path = find(name_or_path, SHIPPED, None, "rig")
     file = str(path)
     raw = build(_File, read_toml(path, "rig"), file)
+    if not raw.name or "/" in raw.name or raw.name.startswith("."):
+        raise RigError(f"{file}: name: '{raw.name}', expected a word without a slash, not beginning with a dot")
     _check_tick(raw.tick_s, f"{file}: tick_s")
     satellite = load_satellite(raw.satellite, beside=path.parent)
     boards = _boards(raw.boards, satellite.node.count, file)
@@ -263,6 +265,8 @@ def _link(url: str, where: str) -> str:
     scheme, colon, rest = url.partition(":")
     if not colon or scheme not in LINKS:
         raise RigError(f"{where}: '{url}' is not a link, expected mock:, process: or serial:USB-SERIAL-NUMBER?baud=N")
+    if scheme != "serial" and rest:
+        raise RigError(f"{where}: '{url}', expected {scheme}: alone, which makes its own board")
     if scheme == "serial" and not rest.partition("?")[0]:
         raise RigError(f"{where}: '{url}' names no port, expected serial:USB-SERIAL-NUMBER?baud=N or serial:/dev/...")
     return url

@@ -184,7 +184,7 @@ def find(name_or_path: str, shipped: Path, beside: Path | None, what: str) -> Pa
     """Path of a file given by the name it ships under, or by its path."""
     if not name_or_path.endswith(".toml") and "/" not in name_or_path:
         path = shipped / f"{name_or_path}.toml"
-        if not path.is_file():
+        if name_or_path not in {p.stem for p in shipped.glob("*.toml")}:
             names = ", ".join(sorted(p.stem for p in shipped.glob("*.toml")))
             raise RigError(
                 f"{what} '{name_or_path}': none of that name ships, expected one of {names}, or a .toml path"

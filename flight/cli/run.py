@@ -116,7 +116,7 @@ class _Flight:
 def command(args: argparse.Namespace) -> int:
     """Run it; the result goes to stdout, everything else to stderr."""
     _check(args)
-    rig = _rig(args) if args.rig else None
+    rig = _rig(args) if args.rig is not None else None
     with contextlib.ExitStack() as stack:
         flight = _build(args, rig, stack)
         until_us = _until(args, flight)

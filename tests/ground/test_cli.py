@@ -100,6 +100,8 @@ def free_port() -> int:
         (["send"], 2, "the following arguments are required: NAME, KEY=VALUE"),
         (["status", "--station", "udp:1:2"], 2, "station 'udp:1:2': expected tcp:HOST:PORT"),
         (["fly"], 2, "invalid choice: 'fly'"),
+        (["status", "--connect-within", "nan"], 2, "'nan': expected seconds"),
+        (["send", "ping", "--within", "soon"], 2, "'soon': expected seconds"),
         (["watch", "--once", "--size", "80"], 2, "'80': expected WIDTHxHEIGHT"),
         (
             ["run", "no/such/script.py"],
