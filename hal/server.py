@@ -214,7 +214,7 @@ class Server:
                 continue
             try:
                 reply = {"ok": True, "result": self._do(request)}
-            except (HalError, TypeError, ValueError) as error:
+            except (HalError, TypeError, ValueError, OverflowError) as error:
                 reply = {"ok": False, "reason": str(error)}
             try:
                 channel.send_json(Kind.REPLY, reply)
@@ -242,6 +242,8 @@ class Server:
 def _listen(path: Path) -> tuple[int, socket.socket]:
     """(lock, listening socket). A socket that a dead server left is removed; one that is served is left alone."""
     try:
+        if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
+            raise WorldError(f"{path}: is there already and is not a socket, expected a free path")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -249,10 +251,7 @@ def _listen(path: Path) -> tuple[int, socket.socket]:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if path.exists():
-            if not stat.S_ISSOCK(path.stat().st_mode):
-                raise WorldError(f"{path}: is there already and is not a socket, expected a free path")
-            path.unlink()
+        path.unlink(missing_ok=True)
         sock.bind(str(path))
         sock.listen(8)
     except OSError as error:
@@ -261,8 +260,4 @@ def _listen(path: Path) -> tuple[int, socket.socket]:
         busy = error.errno in (errno.EAGAIN, errno.EACCES)
         why = "another world is served there" if busy else f"cannot serve there: {error.strerror or error}"
         raise WorldError(f"{path}: {why}") from None
-    except WorldError:
-        sock.close()
-        os.close(lock)
-        raise
     return lock, sock

@@ -107,7 +107,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
     """The body of a JSON message. Raises `ClosedError` when it is not an object."""
     try:
         value = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ClosedError("malformed JSON") from None
     if not isinstance(value, dict):
         raise ClosedError("malformed JSON: expected an object")

@@ -188,7 +188,10 @@ def test_one_flight_at_a_time_and_only_one_that_speaks_the_same(serve: Serve) ->
     assert flight.fly(3) == 500_000
 
 
-@pytest.mark.parametrize("bytes_sent", [b"\xff" * 64, b"\1\0\0\0\x63", b"\3\0\0\0\1{}", b"\5\0\0\0\6null"])
+@pytest.mark.parametrize(
+    "bytes_sent",
+    [b"\xff" * 64, b"\1\0\0\0\x63", b"\3\0\0\0\1{}", b"\5\0\0\0\6null", b"\1\0\1\0\1" + b"[" * (1 << 16)],
+)
 def test_rubbish_on_the_socket_ends_that_connection_alone(serve: Serve, bytes_sent: bytes) -> None:
     served = serve()
     flight = served.join()
@@ -225,6 +228,9 @@ def test_boards_and_faults_over_the_control_line(serve: Serve) -> None:
         ({"do": "on", "board": "node1"}, "board node1 is on already"),
         ({"do": "dance"}, "request 'dance' is not known, expected score, status, off, on or fault"),
         ({"do": "fault", "kind": "string_open", "index": 99}, "plant fault string_open: index 99"),
+        ({"do": "fault", "kind": "string_open", "index": -1}, "negative"),
+        ({"do": "fault", "kind": "string_open", "index": 1 << 99}, "too big"),
+        ({"do": "fault", "kind": "string_open", "index": 1e999}, "infinity"),
     ):
         with pytest.raises(WorldError, match=message):
             served.ask(**request)
@@ -237,6 +243,13 @@ def test_stale_socket_is_replaced_and_a_served_one_is_not(serve: Serve, capfd: p
     serve()
     assert cli.main(["serve", str(serve.rig.path), "--socket", str(serve.path)]) == 1
     assert capfd.readouterr().err.strip() == f"hal: {serve.path}: another world is served there"
+
+
+def test_a_path_that_is_no_socket_is_left_as_it_is(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    assert cli.main(["serve", "desk", "--socket", str(tmp_path / "notes.txt")]) == 1
+    assert "is not a socket" in capfd.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize(
