@@ -87,21 +87,21 @@ class Storage:
     # ------------------------------------------------------------ reading, at the start
     def meta(self, key: str, default: int = 0) -> int:
         """A single number by its name."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return default if row is None else int(row[0])
+        rows = self._rows("SELECT value FROM meta WHERE key = ?", key)
+        return int(rows[0][0]) if rows else default
 
     def parameters(self) -> dict[int, float]:
         """Stored parameters by id."""
-        return dict(self._db.execute("SELECT id, value FROM parameter"))
+        return dict(self._rows("SELECT id, value FROM parameter"))
 
     def wanted(self) -> list[int]:
         """Nodes that were commanded on."""
-        return [node for (node,) in self._db.execute("SELECT node FROM wanted ORDER BY node")]
+        return [node for (node,) in self._rows("SELECT node FROM wanted ORDER BY node")]
 
     def jobs(self) -> list[Job]:
         """Every job, in the order of submission."""
         jobs = []
-        for row in self._db.execute("SELECT * FROM job ORDER BY place"):
+        for row in self._rows("SELECT * FROM job ORDER BY place"):
             job_id, workload, priority, total_mu, checkpoint_s, place, state, node, checkpoint_mu, restarts = row
             job = Job(job_id, workload, priority, total_mu, checkpoint_s, place, JobState(state), node)
             job.checkpoint_mu, job.restarts = checkpoint_mu, restarts
@@ -110,11 +110,15 @@ class Storage:
 
     def open_commands(self) -> Iterator[JournalEntry]:
         """Commands that were accepted and not yet closed, oldest first."""
-        rows = self._db.execute(
-            "SELECT id, request, ack, name, args, t_us FROM command WHERE stage = 'accepted' ORDER BY id"
-        ).fetchall()
+        rows = self._rows("SELECT id, request, ack, name, args, t_us FROM command WHERE stage = 'accepted' ORDER BY id")
         for number, request, ack, name, args, t_us in rows:
             yield JournalEntry(number, request, ack, name, json.loads(args), t_us)
+
+    def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        try:
+            return self._db.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise StorageError(f"storage {self.path}: cannot be read: {_why(error)}") from None
 
     # ------------------------------------------------------------ writing
     def accept(self, request: int, ack: int, name: str, args: dict[str, Any], t_us: int) -> JournalEntry | None:

@@ -244,6 +244,12 @@ def test_a_storage_that_is_none_is_one_clear_error(tmp_path):
     (tmp_path / "flight.sqlite").write_bytes(b"not a database" * 100)
     with pytest.raises(StorageError, match="not an SQLite database"):
         Storage(tmp_path)
+    with sqlite3.connect(tmp_path / "other.sqlite") as other:
+        other.execute("PRAGMA user_version = 1")
+    other.close()
+    (tmp_path / "other.sqlite").replace(tmp_path / "flight.sqlite")
+    with pytest.raises(StorageError, match="cannot be read: no such table: meta"):
+        Storage(tmp_path).meta("boot_count")
     with pytest.raises(StorageError, match="Not a directory"):
         Storage(tmp_path / "flight.sqlite" / "below")
 
