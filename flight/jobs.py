@@ -224,6 +224,8 @@ class JobQueue:
             view = self._nodes.view(node)
             if view.status != _READY or not view.heard or not view.up or view.state != _IDLE:
                 continue
+            if view.job_id == self._queue[0].job_id and not self._queue[0].restarts:
+                continue  # what it shows under this id is another's work, and is being cleared
             job = self._queue.pop(0)
             job.node = node
             self._at[node] = job

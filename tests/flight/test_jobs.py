@@ -170,3 +170,17 @@ def test_a_job_on_a_node_that_this_satellite_does_not_have_is_queued_again():
     assert (queue.jobs[7].state, queue.counts[JobState.QUEUED], queue.changed) == (JobState.QUEUED, 1, {7})
     queue.update(0)
     assert (queue.jobs[7].node, queue.jobs[7].checkpoint_mu) == (0, 40)
+
+
+def test_work_that_a_node_did_under_the_same_id_for_another_flight_is_not_credited():
+    """As when storage was lost and the world was not."""
+    nodes = Nodes()
+    stale = nodes.all[0]
+    stale.job_id, stale.total, stale.progress, stale.checkpoint = 7, 50, 50, 50
+    queue = JobQueue(nodes, lambda *_: None)
+    queue.restore([], 0)
+    queue.submit(7, 1, 1, 100, 5)
+    queue.update(0)
+    assert queue.jobs[7].node == 1
+    queue.update(1_000_000)
+    assert (queue.work_mu, queue.jobs[7].state) == (0, JobState.ASSIGNED)
