@@ -23,10 +23,6 @@ size_t board_stride(uint8_t kind) {
     return (board_bytes(kind) + STRIDE - 1) / STRIDE * STRIDE;
 }
 
-static int is_node(const struct board *b) {
-    return b->id.kind == BUS_BOARD_KIND_COMPUTE_NODE;
-}
-
 /* ---- sending */
 
 void board_tell(struct board *b, uint8_t type, const uint8_t *payload, size_t n) {
@@ -101,7 +97,7 @@ void board_boot(struct board *b, const struct board_identity *id, const struct b
     b->reset_cause = reset_cause;
     link_init(&b->link, &line, identity.role);
     bus_receiver_init(&b->receiver);
-    if (is_node(b)) {
+    if (board_is_node(b)) {
         compute_node_init(&b->as.node.node);
         count_boot(b);
         node_side_boot(b);
@@ -122,7 +118,7 @@ int board_reset_pending(const struct board *b) {
 static void answer_again(struct board *b) {
     const struct done_cache *d = &b->done;
     unsigned pages = 0;
-    if (!is_node(b)) {
+    if (!board_is_node(b)) {
         pages = power_side_pages_again(b);
     }
     link_send_again(&b->link, BUS_ADDRESS_BENCH, d->type, b->t_us, (uint16_t)(d->seq + pages), d->payload, d->length);
@@ -185,7 +181,7 @@ static uint8_t execute(struct board *b, const struct bus_frame *f) {
     if (f->header.type == BUS_MSG_RESET) {
         return take_reset(b, f);
     }
-    return is_node(b) ? node_side_command(b, f) : power_side_command(b, f);
+    return board_is_node(b) ? node_side_command(b, f) : power_side_command(b, f);
 }
 
 static void take_command(struct board *b, const struct bus_frame *f) {
@@ -231,12 +227,12 @@ static void take_frame(struct board *b, const struct bus_frame *f) {
         return;
     }
     link_note(&b->link, f);
-    if (!is_node(b) && f->header.src == BUS_ADDRESS_FLIGHT) {
+    if (!board_is_node(b) && f->header.src == BUS_ADDRESS_FLIGHT) {
         power_board_heard(&b->as.power.power, b->t_us);
     }
     if (bus_message_facts(f->header.type) & BUS_IS_COMMAND) {
         take_command(b, f);
-    } else if (!(is_node(b) ? node_side_frame(b, f) : power_side_frame(b, f))) {
+    } else if (!(board_is_node(b) ? node_side_frame(b, f) : power_side_frame(b, f))) {
         link_unknown(&b->link);
     }
 }

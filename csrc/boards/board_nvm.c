@@ -22,7 +22,7 @@ _Static_assert(END_OF(576, JOB_RECORD_BYTES) <= 1024, "job");
 _Static_assert(END_OF(1024, POWER_BOARD_MAX_CHANNELS) <= BOARD_NVM_BYTES, "tiers of channels");
 
 static const struct nvm_place *place_of(const struct board *b, enum board_block block) {
-    if (block == BOARD_BLOCK_CONFIG && b->id.kind == BUS_BOARD_KIND_COMPUTE_NODE) {
+    if (block == BOARD_BLOCK_CONFIG && board_is_node(b)) {
         return &NODE_CONFIG;
     }
     const struct nvm_place *place = PLACES;
@@ -33,7 +33,7 @@ static const struct nvm_place *place_of(const struct board *b, enum board_block 
 }
 
 static struct events *events_of(struct board *b) {
-    return b->id.kind == BUS_BOARD_KIND_COMPUTE_NODE ? &b->as.node.node.events : &b->as.power.power.events;
+    return board_is_node(b) ? &b->as.node.node.events : &b->as.power.power.events;
 }
 
 int board_load(struct board *b, enum board_block block, uint8_t *payload) {

@@ -78,6 +78,17 @@ struct board {
     } as; /* last: a node is allocated without the rest of the union */
 };
 
+/* Which of the two kinds a board is. Firmware is of one kind and defines BOARD_KIND: the other kind's code falls away.
+ */
+static inline int board_is_node(const struct board *b) {
+#ifdef BOARD_KIND
+    (void)b;
+    return BOARD_KIND == BUS_BOARD_KIND_COMPUTE_NODE;
+#else
+    return b->id.kind == BUS_BOARD_KIND_COMPUTE_NODE;
+#endif
+}
+
 /* ---- board_nvm.c */
 
 /* Loads a block of board_place's size into payload; a repaired or lost one becomes an event. 0, or -1 without one. */
