@@ -31,8 +31,4 @@ static inline uint32_t bytes_get_u32(const uint8_t *p) {
     return (uint32_t)p[0] | ((uint32_t)p[1] << 8) | ((uint32_t)p[2] << 16) | ((uint32_t)p[3] << 24);
 }
 
-static inline uint64_t bytes_get_u64(const uint8_t *p) {
-    return bytes_get_u32(p) | ((uint64_t)bytes_get_u32(p + 4) << 32);
-}
-
 #endif
