@@ -109,7 +109,7 @@ class Executive:
         self.jobs = JobQueue(_LoopNodes(self.loop), lambda code, t, a, b: self.events.tell(code, t, a, b))
         self.housekeeping = Housekeeping(
             self.loop, self.jobs, self.parameters, self.telemetry, self.events, self.pacing, radio, self.boot_count,
-            port.tick_us,
+            port,
         )  # fmt: skip
         self.commands = Commands(
             self.loop, self.jobs, self.parameters, storage, self.telemetry, self.events, self._retune,

@@ -17,6 +17,7 @@ from flight.pacing import Pacing
 from flight.parameters import Parameters
 from flight.radio import Radio
 from flight.telemetry import Telemetry
+from hal.port import BusPort
 
 FLIGHT, POWER, NODES, JOBS = (
     int(icd.PACKETS[name].selector or 0) for name in ("hk_flight", "hk_power", "hk_nodes", "hk_jobs")
@@ -45,11 +46,11 @@ class Housekeeping:
         pacing: Pacing,
         radio: Radio | None,
         boot_count: int,
-        tick_us: int,
+        port: BusPort,
     ) -> None:
         self._loop, self._jobs, self._parameters = loop, jobs, parameters
         self._telemetry, self._events, self._pacing, self._radio = telemetry, events, pacing, radio
-        self._boot_count, self._tick_us = boot_count, tick_us
+        self._boot_count, self._port = boot_count, port
         self._due_us = {FLIGHT: 0, POWER: 0, NODES: 0, JOBS: 0}
         self._periods: dict[int, int] = {}
         self.retune()
@@ -102,11 +103,11 @@ class Housekeeping:
             s.boards_ready,
             s.boards_lost,
             s.boards_refused,
-            self._tick_us,
+            self._port.tick_us,
             min(fast_us, _U32),
             min(slow_us, _U32),
             self._pacing.slips,
-            self._pacing.late_ticks,
+            self._pacing.late_ticks + self._port.late_ticks,  # one of the two paces
             s.frames_received,
             s.frames_sent,
             errors,

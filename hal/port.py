@@ -29,6 +29,11 @@ class BusPort(Protocol):
         ...
 
     @property
+    def late_ticks(self) -> int:
+        """Ticks that a world that paces itself began late; 0 for one that does not."""
+        ...
+
+    @property
     def waited_ns(self) -> int:
         """Wall-clock ns that `run` has spent waiting for a world that paces itself; 0 for one that does not."""
         ...

@@ -295,7 +295,7 @@ class FakePort:
         self.rig = rig or load_rig("demo")
         self.tick_us = self.rig.tick_us
         self.t_us = at_us
-        self.waited_ns = 0
+        self.late_ticks = self.waited_ns = 0
         self.nodes = [Node(1 + i, 2) for i in range(self.rig.nodes)]
         self.power = Power(0, 1, nodes=self.nodes)
         self.boards: list[Node | Power] = [self.power, *self.nodes]

@@ -169,6 +169,14 @@ def test_forecast_starts_where_the_rig_does():
     assert Forecast(later).next_eclipse(0)[0] == pytest.approx(Forecast(RIG.orbit).next_eclipse(0)[0] - 1000, abs=0.1)
 
 
+def test_housekeeping_tells_of_the_late_ticks_of_a_world_that_paces_itself(fly):
+    port = FakePort()
+    port.late_ticks = 5
+    flown = fly(port)
+    flown.run(2)
+    assert flown.last("hk_flight")["late_ticks"] == 5
+
+
 class Slow(FakePort):
     """A world that paces itself: every run takes `waits_s` of the clock, of which `waited_s` were waiting."""
 
