@@ -21,6 +21,10 @@ NOT_RUN_HERE = {
     "make test": "is what runs this",
     "make bench": "takes minutes; tests/repo/test_benchmarks.py runs each benchmark shortly",
     "ground watch": "watches until stopped; tests/ground run it",
+    "hal serve demo --speed 10 --json": "serves until stopped; run by tests/system",
+    "flight run --world /run/user/1000/dawnline-demo.sock --storage flight-storage --radio tcp:127.0.0.1:10025": "same",
+    "hal board off node3 --rig demo": "needs a served world; tests/hal/test_server.py",
+    "hal score demo": "needs a served world; tests/system",
 }
 
 
@@ -49,7 +53,7 @@ def all_commands() -> list[str]:
 
 def listens(command: str) -> bool:
     """A flight that goes on until it is stopped, for the ground commands of the pages to talk to."""
-    return command.startswith("flight run ") and "--radio" in command
+    return command.startswith("flight run ") and "--radio" in command and "--world" not in command
 
 
 @pytest.fixture(scope="module")
