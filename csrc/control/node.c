@@ -9,6 +9,8 @@
 #define BOOT_AGAIN_US (10 * CTL_SECOND_US)
 #define BOOT_SLACK_US (30 * CTL_SECOND_US)
 #define STOP_MAX_US (15 * CTL_SECOND_US)
+#define COOL_DOWN_US (60 * CTL_SECOND_US)
+#define BOOT_RISE_CDEG 3000 /* a boot without coolant heats a die by so much */
 
 void ctl_node_forget(struct ctl_node *n) {
     memset(n, 0, sizeof *n);
@@ -106,7 +108,8 @@ static int may_boot(const struct ctl *c, uint16_t node) {
     return n->wanted && n->faults < CTL_FAULTS_MAX && c->t_us >= n->boot_us && c->mode == SPACE_MODE_NOMINAL &&
            ctl_ready(c, 0) && ctl_ready(c, (uint16_t)(1 + node)) && n->tlm_us != 0 && n->channel_known &&
            n->channel != BUS_CHANNEL_STATE_QUARANTINED && n->channel != BUS_CHANNEL_STATE_TRIPPED &&
-           n->channel != BUS_CHANNEL_STATE_SHED;
+           n->channel != BUS_CHANNEL_STATE_SHED && n->tlm.die_cdeg <= c->config.node.die_limit_cdeg - BOOT_RISE_CDEG &&
+           n->tlm.hbm_cdeg <= c->config.node.hbm_limit_cdeg - BOOT_RISE_CDEG;
 }
 
 /* Watts for a boot are there, in caps and in the energy budget. */
@@ -160,6 +163,8 @@ static void phase_up(struct ctl *c, struct ctl_node *n) {
         stop(c, n, 0, 0);
     } else if (n->tlm.state == BUS_NODE_STATE_FAULT) {
         stop(c, n, 1, POWER_CYCLE_US);
+    } else if (n->tlm.flags & BUS_NODE_FLAG_OVER_TEMPERATURE) { /* idling heats it too, without coolant */
+        stop(c, n, 0, COOL_DOWN_US);
     } else if (n->tlm.state == BUS_NODE_STATE_OFF) { /* power lost, shed, or its board was reset */
         n->boot_us = c->t_us + 2 * CTL_SECOND_US;
         enter(c, n, CTL_PHASE_OFF);

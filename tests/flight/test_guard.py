@@ -60,6 +60,18 @@ def test_a_node_in_fault_is_power_cycled_three_times_and_then_left_off(fly):
     assert flown.reports(9) == ["accepted", "started", "completed"]
 
 
+def test_a_hot_accelerator_is_not_started_before_it_has_cooled(fly):
+    port = FakePort(SMALL)
+    port.nodes[2].die_cdeg = 6000  # a boot without coolant would take it beyond its limit of 83
+    flown = fly(port)
+    flown.command("node_on", node=65535)
+    flown.run(40)
+    assert [n.state for n in port.nodes] == [2, 2, 0, 2]
+    port.nodes[2].die_cdeg = 5000
+    flown.run(40)
+    assert port.nodes[2].state == 2
+
+
 def test_a_silent_power_board_means_safe_and_floors_within_seconds(fly):
     port = FakePort(SMALL)
     flown = _working(fly, port)

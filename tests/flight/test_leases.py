@@ -107,8 +107,9 @@ def test_a_node_that_does_not_use_its_cap_gives_it_to_those_that_do(fly):
 
 def test_hot_dies_are_derated_before_their_limit(fly):
     port = FakePort(SMALL)
+    flown = _fly(port)
     port.nodes[2].die_cdeg = 8000  # 3 K below the limit of 83
-    _fly(port)
+    _fly_on(flown, port)
     floor, most = SMALL.satellite.node.floor_w * 1000, SMALL.satellite.node.max_w * 1000
     assert floor < port.nodes[2].cap_mw < 0.6 * most
     assert port.nodes[1].cap_mw > 0.9 * most
