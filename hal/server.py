@@ -14,6 +14,7 @@ import os
 import select
 import socket
 import stat
+import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from hal.wire import PROTOCOL, TICK_HEAD, Channel, ClosedError, Kind, parse_json
 from hal.world import World
 
 SEND_BUFFER_BYTES = 1 << 20
+SEND_GUARD = struct.pack("@ll", 2, 0)
+"""struct timeval: a client that has not taken what fills its buffer for so long is let go."""
 POLL_S = 0.2
 READ_ONLY = ("score", "status")
 """Requests that are answered at once, within a tick as well."""
@@ -44,6 +47,7 @@ class Server:
         self._lock, self._listener = _listen(path)
         self._flight: Channel | None = None
         self._joined = False
+        self._answer_bytes = int(lib.world_answer(world.pointer).capacity)
         self._gone_us = 0
         self._controls: list[Channel] = []
         self._newcomers: list[Channel] = []
@@ -108,7 +112,7 @@ class Server:
                 message = flight.take()
                 if message is None:
                     self._service(POLL_S)
-                elif message[0] == Kind.STEP:
+                elif message[0] == Kind.STEP and len(message[1]) <= self._answer_bytes:
                     return message[1]
                 else:
                     raise ClosedError(f"unexpected {message[0].name}, expected a step")
@@ -139,6 +143,7 @@ class Server:
         except OSError:
             return  # it gave up before it was served
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, SEND_GUARD)
         self._newcomers.append(Channel(sock))
 
     def _read(self, channel: Channel) -> None:

@@ -204,7 +204,7 @@ static void deliver(struct world *w) {
     size_t at = 0, n;
     uint16_t board;
     const uint8_t *bytes;
-    while (bus_batch_next(&w->tx, &at, &board, &bytes, &n)) {
+    while (bus_batch_next(&w->tx, &at, &board, &bytes, &n) == 1) {
         struct line *l = line_of(w, board);
         if (l == NULL)
             continue;

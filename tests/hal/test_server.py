@@ -18,7 +18,7 @@ import pytest
 from hal import cli, icd
 from hal.errors import WorldError
 from hal.rig import Rig
-from hal.wire import TICK_HEAD, Channel, Kind, ask, connect, default_socket
+from hal.wire import HEAD, TICK_HEAD, Channel, Kind, ask, connect, default_socket
 from hal.world import World
 from tests.hal.talker import Talker, small_rig
 
@@ -204,12 +204,32 @@ def test_rubbish_on_the_socket_ends_that_connection_alone(serve: Serve, bytes_se
     assert flight.fly(3) == 400_000
 
 
-def test_rubbish_from_flight_is_its_end(serve: Serve) -> None:
+@pytest.mark.parametrize(("kind", "body"), [(Kind.HELLO, b"{}"), (Kind.STEP, bytes(15 << 20))])
+def test_rubbish_from_flight_is_its_end(serve: Serve, kind: Kind, body: bytes) -> None:
     served = serve("--absent-speed", "max", "--absent-for", "1")
     flight = served.join()
-    flight.channel.send(Kind.HELLO, b"{}")
+    flight.channel.send(kind, body)
     served.wait_until("holding", True)
     assert served.join().fly(1) > 0
+
+
+def test_half_a_record_from_flight_is_dropped_and_the_world_goes_on(serve: Serve) -> None:
+    served = serve()
+    flight = served.join()
+    flight.channel.send(Kind.STEP, b"\1")
+    assert flight.fly(3) == 300_000
+
+
+def test_a_client_that_takes_no_answers_is_let_go(serve: Serve) -> None:
+    served = serve()
+    mute, _ = connect(served.path, "control", icd.ICD_HASH)
+    request = b'{"do": "score"}'
+    flood = (HEAD.pack(len(request) + 1, Kind.REQUEST) + request) * 100_000
+    mute.sock.settimeout(0)
+    with pytest.raises(OSError, match=r"unavailable|[Bb]roken|reset"):
+        mute.sock.sendall(flood)
+    assert served.status()["ticks"] == 0
+    mute.close()
 
 
 def test_boards_and_faults_over_the_control_line(serve: Serve) -> None:
