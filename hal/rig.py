@@ -111,7 +111,7 @@ class _File:
     orbit: Orbit
     boards: dict[str, Any]
     seed: Annotated[int, Range(0, 2**63 - 1)] = 1
-    tick_s: Annotated[float, Range(0.01, 10, "s")] = 0.1
+    tick_s: Annotated[float, Range(0.01, 2, "s")] = 0.1
     flight_absent_s: Seconds = 600.0
     timeline: Annotated[tuple[Entry, ...], Length(0, 10_000)] = ()
     fault: Annotated[tuple[Fault, ...], Length(0, 10_000)] = ()
@@ -164,7 +164,7 @@ class Rig:
         return replace(self, boards=boards)
 
     def with_tick(self, tick_s: float) -> Rig:
-        """The same rig with another length of the tick, 0.01 to 10 s in whole milliseconds."""
+        """The same rig with another length of the tick, 0.01 to 2 s in whole milliseconds."""
         _check_tick(tick_s, "--tick")
         return replace(self, tick_s=tick_s)
 
@@ -197,8 +197,9 @@ def load_rig(name_or_path: str) -> Rig:
 
 
 def _check_tick(tick_s: float, where: str) -> None:
-    if not 0.01 <= tick_s <= 10 or abs(tick_s * 1000 - round(tick_s * 1000)) > 1e-9:
-        raise RigError(f"{where}: {tick_s:g} is out of range, expected 0.01 to 10 s in whole milliseconds")
+    """A lease lives for 3 s: with longer ticks than 2 s it would run out before it can be renewed."""
+    if not 0.01 <= tick_s <= 2 or abs(tick_s * 1000 - round(tick_s * 1000)) > 1e-9:
+        raise RigError(f"{where}: {tick_s:g} is out of range, expected 0.01 to 2 s in whole milliseconds")
 
 
 def _expand(entry: Entry, where: str) -> list[Entry]:
@@ -293,3 +294,15 @@ def _check_faults(faults: tuple[Fault, ...], boards: tuple[BoardSpec, ...], sate
         else:
             known = ", ".join((*BOARD_FAULTS, *PLANT_FAULTS))
             raise RigError(f"{where}.kind: '{fault.kind}' cannot be injected, expected one of {known}")
+    _check_overlaps(faults, file)
+
+
+def _check_overlaps(faults: tuple[Fault, ...], file: str) -> None:
+    """A board that is off already cannot be switched off."""
+    off_until: dict[str | None, float] = {}
+    for fault in sorted((f for f in faults if f.kind in BOARD_FAULTS), key=lambda f: f.at_s):
+        if fault.at_s <= off_until.get(fault.board, -1.0):
+            raise RigError(
+                f"{file}: fault: {fault.board} is off already at {fault.at_s:g} s, expected faults apart in time"
+            )
+        off_until[fault.board] = fault.at_s + fault.for_s if fault.for_s else float("inf")

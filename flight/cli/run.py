@@ -129,12 +129,12 @@ def command(args: argparse.Namespace) -> int:
             flight.executive.run(until_us, lambda: stop() or progress.tick())
         wall_s = time.monotonic() - started
         result = _result(flight, begun_us, wall_s)
+        print(json.dumps(result, indent=2) if args.json else _text(result), flush=True)  # before a report that may fail
         if flight.recorder is not None:
             from ground.report import write_report
 
             truth = flight.port.truth() if isinstance(flight.port, World) else None
             write_report(args.report, flight.recorder, truth, result)
-    print(json.dumps(result, indent=2) if args.json else _text(result))
     return 0
 
 

@@ -75,6 +75,8 @@ def test_repeat_counts_arguments_up(tmp_path: Path) -> None:
 
 
 # What is added to the rig (or replaced in it), and what the one line must say.
+OFF = '[[fault]]\nkind = "off"\nat_s = {at_s}\nfor_s = {for_s}\nboard = "node1"\n'
+
 MISTAKES = [
     (("name =", "nane ="), "nane: unknown key, expected one of boards, fault, "),
     (('satellite = "demo"', ""), "satellite: missing, expected a string"),
@@ -82,12 +84,12 @@ MISTAKES = [
     (('satellite = "demo"', 'satellite = "my.toml"'), "my.toml: no such satellite file"),
     (('name = "test"', 'name = "test'), "malformed TOML: "),
     (('name = "test"', "name = 3"), "name: expected a string, got 3"),
-    (('name = "test"', 'name = "t"\ntick_s = 60.0'), "tick_s: 60 is out of range, expected a number from 0.01 to 10 s"),
+    (('name = "test"', 'name = "t"\ntick_s = 60.0'), "tick_s: 60 is out of range, expected a number from 0.01 to 2 s"),
     (
         ('name = "test"', 'name = "t"\ntick_s = 0.0123'),
-        "tick_s: 0.0123 is out of range, expected 0.01 to 10 s in whole",
+        "tick_s: 0.0123 is out of range, expected 0.01 to 2 s in whole",
     ),
-    (('name = "test"', 'name = "t"\ntick_s = nan'), "tick_s: expected a number from 0.01 to 10 s, got nan"),
+    (('name = "test"', 'name = "t"\ntick_s = nan'), "tick_s: expected a number from 0.01 to 2 s, got nan"),
     (('name = "test"', 'name = "t"\nseed = 1.5'), "seed: expected an integer from 0 to 9.22337e+18, got 1.5"),
     (('name = "test"', 'name = "t"\nseed = true'), "seed: expected an integer"),
     ((ORBIT, 'tle = "other.tle"'), "orbit.tle: no such file 'other.tle'"),
@@ -110,6 +112,10 @@ MISTAKES = [
     (
         '[boards.node1]\nlink = "serial:AB"\n[[fault]]\nkind = "off"\nat_s = 1\nboard = "node1"',
         "fault[0].kind: a board on serial:AB cannot be switched off",
+    ),
+    (
+        OFF.format(at_s=9, for_s=0) + OFF.format(at_s=1, for_s=8),
+        "fault: node1 is off already at 9 s, expected apart in time",
     ),
     ('[[timeline]]\ncommand = "ping"', "timeline[0].at_s: missing, expected a number from 0 to 1e+09 s"),
     (

@@ -276,7 +276,7 @@ def test_a_path_that_is_no_socket_is_left_as_it_is(tmp_path: Path, capfd: pytest
     ("arguments", "message"),
     [
         (["serve", "nowhere"], "hal: rig 'nowhere': none of that name ships, expected one of "),
-        (["serve", "demo", "--tick", "99"], "hal: --tick: 99 is out of range, expected 0.01 to 10 s"),
+        (["serve", "demo", "--tick", "99"], "hal: --tick: 99 is out of range, expected 0.01 to 2 s"),
         (["serve", "demo", "--for", "-1"], "hal: --for: -1 is out of range, expected 0 to 1e9 s"),
         (["serve", "demo", "--socket", "/proc/none/x.sock"], "hal: /proc/none/x.sock: cannot serve there: "),
         (["serve", "demo", "--socket", "/etc/passwd"], "hal: /etc/passwd: "),

@@ -1,5 +1,6 @@
 """Wrong input of every kind: one clear line, a non-zero exit, and nothing changed."""
 
+import json
 import socket
 from pathlib import Path
 
@@ -103,6 +104,14 @@ def test_serial_ports(tmp_path: Path):
     rig = tmp_path / "mine.toml"
     rig.write_text(RIG.replace('"mock:"', '"serial:/dev/ttyNOWHERE"', 1), encoding="utf-8")
     assert "ttyNOWHERE" in one_line("flight", "run", "--rig", rig, "--for", 1, cwd=tmp_path)
+
+
+def test_a_full_disk_costs_the_report_and_not_the_result(tmp_path: Path):
+    done = run("flight", "run", "--rig", "desk", "--for", 1, "--report", "/dev/full", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("flight: ")
+    assert done.stderr.count("\n") == 1
+    assert json.loads(done.stdout)["ticks"] == 10
 
 
 @pytest.mark.parametrize("name", ["flight", "hal", "ground"])
