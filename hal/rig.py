@@ -302,7 +302,5 @@ def _check_overlaps(faults: tuple[Fault, ...], file: str) -> None:
     off_until: dict[str | None, float] = {}
     for fault in sorted((f for f in faults if f.kind in BOARD_FAULTS), key=lambda f: f.at_s):
         if fault.at_s <= off_until.get(fault.board, -1.0):
-            raise RigError(
-                f"{file}: fault: {fault.board} is off already at {fault.at_s:g} s, expected faults apart in time"
-            )
+            raise RigError(f"{file}: fault: {fault.board} is off already at {fault.at_s:g} s, expected apart in time")
         off_until[fault.board] = fault.at_s + fault.for_s if fault.for_s else float("inf")
