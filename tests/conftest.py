@@ -2,12 +2,17 @@
 
 import importlib.util
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 if importlib.util.find_spec("flight.testing"):
     pytest_plugins = ["flight.testing"]
+
+# A shell starts its background jobs with SIGINT ignored, and what a test starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadlines: how long an example takes is the machine's business. `ci` searches the same space further.
 settings.register_profile("fast", deadline=None, max_examples=50)
