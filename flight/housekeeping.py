@@ -1,4 +1,4 @@
-"""The four housekeeping structures: when they are due, and what is in them."""
+"""The five housekeeping structures: when they are due, and what is in them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from flight.radio import Radio
 from flight.telemetry import Telemetry
 from hal.port import BusPort
 
-FLIGHT, POWER, NODES, JOBS = (
-    int(icd.PACKETS[name].selector or 0) for name in ("hk_flight", "hk_power", "hk_nodes", "hk_jobs")
+FLIGHT, POWER, NODES, JOBS, HEALTH = (
+    int(icd.PACKETS[name].selector or 0) for name in ("hk_flight", "hk_power", "hk_nodes", "hk_jobs", "hk_health")
 )
 _SERVICE, _SUBTYPE = icd.PACKETS["hk_flight"].service, icd.PACKETS["hk_flight"].subtype
 _NODE_ROWS = icd.PACKETS["hk_nodes"].fields[-1].tail
+_HEALTH_ROWS = icd.PACKETS["hk_health"].fields[-1].tail
 _JOB_ROWS = icd.PACKETS["hk_jobs"].fields[-1].tail
 _FLIGHT = icd.DTYPES["hk_flight"]
 _JOBS_HEAD = icd.DTYPES["hk_jobs"]
@@ -51,7 +52,7 @@ class Housekeeping:
         self._loop, self._jobs, self._parameters = loop, jobs, parameters
         self._telemetry, self._events, self._pacing, self._radio = telemetry, events, pacing, radio
         self._boot_count, self._port = boot_count, port
-        self._due_us = {FLIGHT: 0, POWER: 0, NODES: 0, JOBS: 0}
+        self._due_us = {FLIGHT: 0, POWER: 0, NODES: 0, JOBS: 0, HEALTH: 0}
         self._periods: dict[int, int] = {}
         self.retune()
 
@@ -63,6 +64,7 @@ class Housekeeping:
             POWER: period_us,
             NODES: round(self._parameters.get("hk_nodes_period_s") * 1e6),
             JOBS: round(self._parameters.get("hk_jobs_period_s") * 1e6),
+            HEALTH: round(self._parameters.get("hk_health_period_s") * 1e6),
         }
 
     def cycle(self, t_us: int) -> None:
@@ -82,6 +84,10 @@ class Housekeeping:
         elif structure == NODES:
             for base in range(0, self._loop.count, _NODE_ROWS):
                 size = lib.ctl_hk_nodes(self._loop.pointer, base, self._telemetry.data)
+                self._emit(t_us, self._telemetry.data, size)
+        elif structure == HEALTH:
+            for base in range(0, self._loop.count + 1, _HEALTH_ROWS):
+                size = lib.ctl_hk_health(self._loop.pointer, base, self._telemetry.data)
                 self._emit(t_us, self._telemetry.data, size)
         else:
             self._pages_of_jobs(t_us)

@@ -17,8 +17,8 @@ import numpy as np
 
 ICD_NAME = "space-link"
 ICD_VERSION = 1
-ICD_HASH = 0x4DDA8E6C35274D8E
-ICD_SHA256 = "4dda8e6c35274d8ef0146cf99b5c9ba3887b6716da062b45d6865da4d0d3fc46"
+ICD_HASH = 0x1EC61D2EB315F7BE
+ICD_SHA256 = "1ec61d2eb315f7beab2e4bca2529a2b6f6f655767c00a3fe36731adf9e50ef0f"
 MAX_PAYLOAD = 1024
 
 
@@ -243,6 +243,7 @@ class Parameter(IntEnum):
     HK_PERIOD_S = 1
     HK_NODES_PERIOD_S = 2
     HK_JOBS_PERIOD_S = 3
+    HK_HEALTH_PERIOD_S = 4
     LEASE_TTL_S = 10
     LEASE_RENEW_S = 11
     LOST_AFTER_S = 12
@@ -371,6 +372,25 @@ RECORDS: dict[str, tuple[Field, ...]] = {
         Field('checkpoint_mu', 'u32', unit='0.001 work unit'),
         Field('restarts', 'u16'),
     ),
+    'health_row': (
+        Field('address', 'u16', enum='address'),
+        Field('ecc_corrected', 'u32'),
+        Field('ecc_uncorrected', 'u32'),
+        Field('accel_resets', 'u16'),
+        Field('hangs', 'u16'),
+        Field('latch_ups', 'u16'),
+        Field('leases_rejected', 'u16'),
+        Field('commands_rejected', 'u16'),
+        Field('lease_expiries', 'u16'),
+        Field('checkpoints', 'u32'),
+        Field('rx_frames', 'u32', doc='this and the following: its line, as the board counts it'),
+        Field('tx_frames', 'u32'),
+        Field('crc_errors', 'u16'),
+        Field('cobs_errors', 'u16'),
+        Field('length_errors', 'u16'),
+        Field('sequence_gaps', 'u16'),
+        Field('unknown_frames', 'u16'),
+    ),
     'parameter_value': (
         Field('parameter', 'u16', enum='parameter'),
         Field('value', 'f64'),
@@ -482,6 +502,15 @@ PACKETS: dict[str, Message] = {
             Field('jobs', 'job_row', tail=30, count_field='count'),
         ),
     ),
+    'hk_health': Message(
+        'hk_health', 'packet', 'flight', 3, 25, '', 5, 'hk_health_period_s', 'A page of boards, the power board first: the newest node_health and link_report of each, zeros before the first one. The power board sends no node_health: its node values are zeros. All pages carry the same time.',
+        (
+            Field('base', 'u16', doc="position of the first row's board"),
+            Field('total', 'u16', doc='boards of this satellite'),
+            Field('count', 'u8', max=23),
+            Field('boards', 'health_row', tail=23, count_field='count'),
+        ),
+    ),
     'event_report': Message(
         'event_report', 'packet', 'flight', 5, 0, 'severity', None, '', 'One event of the flight computer or of a board; its subtype is the severity.',
         (
@@ -578,7 +607,7 @@ COMMANDS: dict[str, Message] = {
     'hk_request': Message(
         'hk_request', 'command', 'flight', 3, 27, '', None, '', 'One housekeeping report now.',
         (
-            Field('structure', 'u8', min=1, max=4),
+            Field('structure', 'u8', min=1, max=5),
         ),
     ),
     'parameter_get': Message(
@@ -650,6 +679,7 @@ PARAMETERS: dict[str, ParameterInfo] = {
     'hk_period_s': ParameterInfo('hk_period_s', 1, 's', 1.0, 3600.0, 1.0, ''),
     'hk_nodes_period_s': ParameterInfo('hk_nodes_period_s', 2, 's', 1.0, 3600.0, 2.0, ''),
     'hk_jobs_period_s': ParameterInfo('hk_jobs_period_s', 3, 's', 1.0, 3600.0, 5.0, ''),
+    'hk_health_period_s': ParameterInfo('hk_health_period_s', 4, 's', 1.0, 3600.0, 10.0, ''),
     'lease_ttl_s': ParameterInfo('lease_ttl_s', 10, 's', 1.5, 10.0, 3.0, 'time to live of a lease'),
     'lease_renew_s': ParameterInfo('lease_renew_s', 11, 's', 0.2, 5.0, 1.0, ''),
     'lost_after_s': ParameterInfo('lost_after_s', 12, 's', 1.0, 60.0, 2.0, 'telemetry older than this: the board is LOST'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import sys
@@ -13,6 +14,24 @@ from ground import commanding, icd, words
 from ground.errors import CommandFailed, GroundError, LinkError, UsageError
 from ground.link import DEFAULT_URL
 from ground.station import Station
+from ground.telemetry import address_name
+
+HEALTH_WITHIN_S = 5.0  # simulated
+HARM = {  # counters of hk_health that tell of damage, and how one and many of it are called
+    "hangs": ("hang", "hangs"),
+    "latch_ups": ("latch-up", "latch-ups"),
+    "accel_resets": ("accelerator reset", "accelerator resets"),
+    "ecc_uncorrected": ("ecc uncorrected", "ecc uncorrected"),
+    "ecc_corrected": ("ecc corrected", "ecc corrected"),
+    "lease_expiries": ("lease expired", "leases expired"),
+    "leases_rejected": ("lease rejected", "leases rejected"),
+    "commands_rejected": ("command rejected", "commands rejected"),
+    "crc_errors": ("crc error", "crc errors"),
+    "cobs_errors": ("cobs error", "cobs errors"),
+    "length_errors": ("length error", "length errors"),
+    "sequence_gaps": ("frame missing", "frames missing"),
+    "unknown_frames": ("unknown frame", "unknown frames"),
+}
 
 EXAMPLES = """examples:
   ground status --json
@@ -145,11 +164,19 @@ def _await_telemetry(station: Station, *names: str) -> None:
 def _status(arguments: argparse.Namespace) -> int:
     with _connect(arguments, 2.0) as station:
         _await_telemetry(station, "hk_flight", "hk_power", "hk_nodes")
+        _ask_health(station)
         if arguments.json:
             print(json.dumps(status(station)))
         else:
             print("\n".join(_status_lines(status(station))))
     return 0
+
+
+def _ask_health(station: Station) -> None:
+    """Health comes too seldom to wait for, so it is asked for; a status without it is a status still."""
+    if station.telemetry["hk_flight"].icd_hash == icd.ICD_HASH and not station.health:
+        with contextlib.suppress(CommandFailed):
+            station.send("hk_request", structure=icd.PACKETS["hk_health"].selector).completed(within=HEALTH_WITHIN_S)
 
 
 def status(station: Station) -> dict[str, Any]:
@@ -160,6 +187,9 @@ def status(station: Station) -> dict[str, Any]:
     out["hk_flight"]["icd_hash"] = f"{station.telemetry['hk_flight'].icd_hash:016x}"
     out["icd_match"] = station.telemetry["hk_flight"].icd_hash == icd.ICD_HASH
     out["nodes"] = [_named(icd.RECORDS["node_row"], row) for row in station.nodes]
+    out["health"] = [
+        {**_named(icd.RECORDS["health_row"], row), "address": address_name(row["address"])} for row in station.health
+    ]
     out["jobs"] = [_named(icd.RECORDS["job_row"], row) for row in station.jobs.values()]
     return out
 
@@ -191,12 +221,20 @@ def _status_lines(now: dict[str, Any]) -> list[str]:
         f"battery  {power['soc_cpct'] / 100:.1f} %, bus {power['bus_mv'] / 1e3:.2f} V, {power['charge_mode']}",
         f"nodes    {counts}; leases {leases} of {words.watts(power['guaranteed_mw'] / 1e3)} guaranteed",
     ]
+    if ill := "; ".join(filter(None, map(_health_text, now["health"]))):
+        lines.append(f"health   {ill}")
     for job in now["jobs"]:
         share = 100 * job["progress_mu"] / max(job["total_mu"], 1)
         lines.append(f"job {job['job_id']:<4d} {job['workload']} {job['state']} {share:.0f} %")
     if not now["icd_match"]:
         lines.append(f"ICD      {flight['icd_hash']}: not ours ({icd.ICD_HASH:016x}), so ground will not command")
     return lines
+
+
+def _health_text(board: dict[str, Any]) -> str:
+    """node 3: 1 hang, 2 ecc uncorrected. Empty when nothing has happened to the board."""
+    counts = [f"{board[name]} {one if board[name] == 1 else many}" for name, (one, many) in HARM.items() if board[name]]
+    return f"{board['address']}: {', '.join(counts)}" if counts else ""
 
 
 # ---------------------------------------------------------------------- send

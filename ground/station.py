@@ -118,6 +118,11 @@ class Station:
         return self.telemetry_state.nodes
 
     @property
+    def health(self) -> list[Sample]:
+        """The rows of the latest hk_health: the power board, then the nodes."""
+        return self.telemetry_state.health
+
+    @property
     def jobs(self) -> dict[int, Sample]:
         """The last row of every job that the satellite has spoken of."""
         return self.telemetry_state.jobs

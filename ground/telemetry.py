@@ -9,6 +9,10 @@ from ground.packets import Packet
 
 EVENTS_KEPT = 10_000
 NO_NODE = 0xFFFF  # of a job that no node has
+_PAGED = {  # tables that come in pages: their rows, the record of a row, and what orders them
+    "hk_nodes": ("nodes", "node_row", "node"),
+    "hk_health": ("boards", "health_row", "address"),
+}
 REPORTS = ("accepted", "acceptance_failed", "started", "completed", "failed")
 
 
@@ -83,13 +87,19 @@ class Telemetry:
         self.lost_packets = 0
         self.unknown_packets = 0
         self._sequences: dict[int, int] = {}
-        self._pages: dict[int, Sample] = {}
+        self._pages: dict[str, dict[int, Sample]] = {name: {} for name in _PAGED}
 
     @property
     def nodes(self) -> list[Sample]:
         """The rows of the last whole hk_nodes, in node order."""
         sample = self.latest.get("hk_nodes")
         return [] if sample is None else sample["nodes"]
+
+    @property
+    def health(self) -> list[Sample]:
+        """The rows of the last whole hk_health: the power board, then the nodes."""
+        sample = self.latest.get("hk_health")
+        return [] if sample is None else sample["boards"]
 
     def forget_sequence(self) -> None:
         """After a reconnection: the next packet of each APID is the first one."""
@@ -118,7 +128,7 @@ class Telemetry:
         return self._sample(Sample(name, packet.t_us, fields))
 
     def _sample(self, sample: Sample) -> Sample | None:
-        if sample.name == "hk_nodes":
+        if sample.name in _PAGED:
             whole = self._join(sample)
             if whole is None:
                 return None
@@ -130,16 +140,18 @@ class Telemetry:
         return sample
 
     def _join(self, page: Sample) -> Sample | None:
-        """All pages of one report carry the same time; the table is whole when every node is in it."""
-        if any(held.t_us != page.t_us for held in self._pages.values()):
-            self._pages.clear()
-        self._pages[page["base"]] = page
-        rows = [Sample("node_row", page.t_us, row) for held in self._pages.values() for row in held["nodes"]]
+        """All pages of one report carry the same time; the table is whole when every row is in it."""
+        pages = self._pages[page.name]
+        rows_name, row_name, key = _PAGED[page.name]
+        if any(held.t_us != page.t_us for held in pages.values()):
+            pages.clear()
+        pages[page["base"]] = page
+        rows = [Sample(row_name, page.t_us, row) for held in pages.values() for row in held[rows_name]]
         if len(rows) < page["total"]:
             return None
-        self._pages.clear()
-        rows.sort(key=lambda row: int(row["node"]))
-        return Sample("hk_nodes", page.t_us, {"total": page["total"], "nodes": rows})
+        pages.clear()
+        rows.sort(key=lambda row: int(row[key]))
+        return Sample(page.name, page.t_us, {"total": page["total"], rows_name: rows})
 
     def count(self, packet: Packet) -> None:
         """Counts a packet, and those that are missing before it."""

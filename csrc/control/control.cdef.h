@@ -66,3 +66,4 @@ const struct ctl_node *ctl_nodes(const struct ctl *c);
 uint8_t ctl_board(const struct ctl *c, uint16_t board, uint32_t *boot_count, uint8_t *refusal);
 size_t ctl_hk_power(const struct ctl *c, uint8_t *out);
 size_t ctl_hk_nodes(const struct ctl *c, uint16_t base, uint8_t *out);
+size_t ctl_hk_health(const struct ctl *c, uint16_t base, uint8_t *out);

@@ -178,5 +178,7 @@ uint8_t ctl_board(const struct ctl *c, uint16_t board, uint32_t *boot_count, uin
 size_t ctl_hk_power(const struct ctl *c, uint8_t out[static SPACE_MAX_PAYLOAD]);
 /* One page from node `base` on. */
 size_t ctl_hk_nodes(const struct ctl *c, uint16_t base, uint8_t out[static SPACE_MAX_PAYLOAD]);
+/* One page from board `base` on, the power board first. */
+size_t ctl_hk_health(const struct ctl *c, uint16_t base, uint8_t out[static SPACE_MAX_PAYLOAD]);
 
 #endif

@@ -41,6 +41,7 @@ struct ctl_link {
     uint8_t hardware_id[12];
     struct ctl_command command;
     struct bus_receiver receiver;
+    struct bus_link_report report; /* the board's own count of its line, as last sent */
 };
 
 struct ctl_settings { /* the parameters in the loop's units */

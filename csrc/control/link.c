@@ -106,6 +106,11 @@ static void on_event(struct ctl *c, uint16_t board, const uint8_t *payload, size
         ctl_event(c, e.code, bus_address_of(board), e.arg0, e.arg1);
 }
 
+static void on_link_report(struct ctl *c, struct ctl_link *l, const uint8_t *payload, size_t n) {
+    if (bus_link_report_decode(&l->report, payload, n) != 0)
+        c->bad_payloads++;
+}
+
 /* 0 when the frame is a duplicate, or older than one that was taken. */
 static int in_sequence(struct ctl *c, struct ctl_link *l, uint16_t seq) {
     uint16_t ahead = (uint16_t)(seq - l->rx_seq);
@@ -139,7 +144,7 @@ static void on_frame(struct ctl *c, uint16_t board, const struct bus_header *h, 
     else if (h->type == BUS_MSG_EVENT)
         on_event(c, board, payload, h->length);
     else if (h->type == BUS_MSG_LINK_REPORT)
-        return; /* the board's own count of its line: what the bench compares */
+        on_link_report(c, l, payload, h->length);
     else if (board == 0)
         ctl_power_frame(c, h, payload);
     else

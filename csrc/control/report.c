@@ -103,6 +103,39 @@ static struct space_node_row row(const struct ctl *c, uint16_t i) {
     };
 }
 
+static struct space_health_row health_row(const struct ctl *c, uint16_t board) {
+    static const struct bus_node_health none;
+    const struct bus_node_health *h = board == 0 ? &none : &c->nodes[board - 1].health;
+    const struct bus_link_report *l = &c->links[board].report;
+    return (struct space_health_row){
+        .address = bus_address_of(board),
+        .ecc_corrected = h->ecc_corrected,
+        .ecc_uncorrected = h->ecc_uncorrected,
+        .accel_resets = h->accel_resets,
+        .hangs = h->hangs,
+        .latch_ups = h->latch_ups,
+        .leases_rejected = h->leases_rejected,
+        .commands_rejected = h->commands_rejected,
+        .lease_expiries = h->lease_expiries,
+        .checkpoints = h->checkpoints,
+        .rx_frames = l->rx_frames,
+        .tx_frames = l->tx_frames,
+        .crc_errors = l->crc_errors,
+        .cobs_errors = l->cobs_errors,
+        .length_errors = l->length_errors,
+        .sequence_gaps = l->sequence_gaps,
+        .unknown_frames = l->unknown_frames,
+    };
+}
+
+size_t ctl_hk_health(const struct ctl *c, uint16_t base, uint8_t out[static SPACE_MAX_PAYLOAD]) {
+    struct space_hk_health hk = {.base = base, .total = (uint16_t)(c->config.nodes + 1)};
+    size_t rows = sizeof hk.boards / sizeof hk.boards[0];
+    for (uint16_t b = base; b <= c->config.nodes && hk.count < rows; b++)
+        hk.boards[hk.count++] = health_row(c, b);
+    return space_hk_health_encode(&hk, out);
+}
+
 size_t ctl_hk_nodes(const struct ctl *c, uint16_t base, uint8_t out[static SPACE_MAX_PAYLOAD]) {
     struct space_hk_nodes hk = {.base = base, .total = c->config.nodes};
     size_t rows = sizeof hk.nodes / sizeof hk.nodes[0];

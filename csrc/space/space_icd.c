@@ -112,6 +112,46 @@ static inline void get_job_row(struct space_job_row *r, const uint8_t *p) {
     r->restarts = get_u16(p + 21);
 }
 
+static inline void put_health_row(uint8_t *p, const struct space_health_row *r) {
+    put_u16(p, r->address);
+    put_u32(p + 2, r->ecc_corrected);
+    put_u32(p + 6, r->ecc_uncorrected);
+    put_u16(p + 10, r->accel_resets);
+    put_u16(p + 12, r->hangs);
+    put_u16(p + 14, r->latch_ups);
+    put_u16(p + 16, r->leases_rejected);
+    put_u16(p + 18, r->commands_rejected);
+    put_u16(p + 20, r->lease_expiries);
+    put_u32(p + 22, r->checkpoints);
+    put_u32(p + 26, r->rx_frames);
+    put_u32(p + 30, r->tx_frames);
+    put_u16(p + 34, r->crc_errors);
+    put_u16(p + 36, r->cobs_errors);
+    put_u16(p + 38, r->length_errors);
+    put_u16(p + 40, r->sequence_gaps);
+    put_u16(p + 42, r->unknown_frames);
+}
+
+static inline void get_health_row(struct space_health_row *r, const uint8_t *p) {
+    r->address = get_u16(p);
+    r->ecc_corrected = get_u32(p + 2);
+    r->ecc_uncorrected = get_u32(p + 6);
+    r->accel_resets = get_u16(p + 10);
+    r->hangs = get_u16(p + 12);
+    r->latch_ups = get_u16(p + 14);
+    r->leases_rejected = get_u16(p + 16);
+    r->commands_rejected = get_u16(p + 18);
+    r->lease_expiries = get_u16(p + 20);
+    r->checkpoints = get_u32(p + 22);
+    r->rx_frames = get_u32(p + 26);
+    r->tx_frames = get_u32(p + 30);
+    r->crc_errors = get_u16(p + 34);
+    r->cobs_errors = get_u16(p + 36);
+    r->length_errors = get_u16(p + 38);
+    r->sequence_gaps = get_u16(p + 40);
+    r->unknown_frames = get_u16(p + 42);
+}
+
 static inline void put_parameter_value(uint8_t *p, const struct space_parameter_value *r) {
     put_u16(p, r->parameter);
     put_f64(p + 2, r->value);
@@ -395,6 +435,51 @@ int space_hk_jobs_decode(struct space_hk_jobs *m, const uint8_t *in, size_t n) {
         get_job_row(&m->jobs[i], at);
     }
     return check_hk_jobs(m);
+}
+
+static int check_hk_health(const struct space_hk_health *m) {
+    if (m->count > 23u) {
+        return SPACE_ERR_RANGE;
+    }
+    return 0;
+}
+
+size_t space_hk_health_encode(const struct space_hk_health *m, uint8_t out[static SPACE_MAX_PAYLOAD]) {
+    if (check_hk_health(m) != 0) {
+        return 0;
+    }
+    out[0] = 5;
+    put_u16(out + 1, m->base);
+    put_u16(out + 3, m->total);
+    out[5] = m->count;
+    uint8_t *at = out + 6;
+    for (size_t i = 0; i < m->count; i++, at += 44) {
+        put_health_row(at, &m->boards[i]);
+    }
+    return 6u + 44u * (size_t)m->count;
+}
+
+int space_hk_health_decode(struct space_hk_health *m, const uint8_t *in, size_t n) {
+    if (n < 6u) {
+        return SPACE_ERR_LENGTH;
+    }
+    if (in[0] != 5) {
+        return SPACE_ERR_ID;
+    }
+    m->base = get_u16(in + 1);
+    m->total = get_u16(in + 3);
+    m->count = in[5];
+    if (m->count > 23u) {
+        return SPACE_ERR_RANGE;
+    }
+    if (n != 6u + 44u * (size_t)m->count) {
+        return SPACE_ERR_LENGTH;
+    }
+    const uint8_t *at = in + 6;
+    for (size_t i = 0; i < m->count; i++, at += 44) {
+        get_health_row(&m->boards[i], at);
+    }
+    return check_hk_health(m);
 }
 
 size_t space_event_report_encode(const struct space_event_report *m, uint8_t out[static SPACE_MAX_PAYLOAD]) {
@@ -693,7 +778,7 @@ int space_channel_clear_decode(struct space_channel_clear *m, const uint8_t *in,
 
 static int check_hk_request(const struct space_hk_request *m) {
     if (m->structure < 1u ||
-        m->structure > 4u) {
+        m->structure > 5u) {
         return SPACE_ERR_RANGE;
     }
     return 0;
@@ -847,6 +932,7 @@ const struct space_parameter_info space_parameter_info[SPACE_PARAMETER_COUNT] = 
     {1, "hk_period_s", "s", 1.0, 3600.0, 1.0},
     {2, "hk_nodes_period_s", "s", 1.0, 3600.0, 2.0},
     {3, "hk_jobs_period_s", "s", 1.0, 3600.0, 5.0},
+    {4, "hk_health_period_s", "s", 1.0, 3600.0, 10.0},
     {10, "lease_ttl_s", "s", 1.5, 10.0, 3.0},
     {11, "lease_renew_s", "s", 0.2, 5.0, 1.0},
     {12, "lost_after_s", "s", 1.0, 60.0, 2.0},
@@ -866,19 +952,20 @@ void space_parameters_default(struct space_parameters *p) {
     p->hk_period_s = space_parameter_info[0].default_value;
     p->hk_nodes_period_s = space_parameter_info[1].default_value;
     p->hk_jobs_period_s = space_parameter_info[2].default_value;
-    p->lease_ttl_s = space_parameter_info[3].default_value;
-    p->lease_renew_s = space_parameter_info[4].default_value;
-    p->lost_after_s = space_parameter_info[5].default_value;
-    p->budget_margin = space_parameter_info[6].default_value;
-    p->soc_target = space_parameter_info[7].default_value;
-    p->soc_reserve = space_parameter_info[8].default_value;
-    p->soc_safe = space_parameter_info[9].default_value;
-    p->charge_share = space_parameter_info[10].default_value;
-    p->die_limit_c = space_parameter_info[11].default_value;
-    p->hbm_limit_c = space_parameter_info[12].default_value;
-    p->coolant_limit_c = space_parameter_info[13].default_value;
-    p->boot_parallel = space_parameter_info[14].default_value;
-    p->hold_s = space_parameter_info[15].default_value;
+    p->hk_health_period_s = space_parameter_info[3].default_value;
+    p->lease_ttl_s = space_parameter_info[4].default_value;
+    p->lease_renew_s = space_parameter_info[5].default_value;
+    p->lost_after_s = space_parameter_info[6].default_value;
+    p->budget_margin = space_parameter_info[7].default_value;
+    p->soc_target = space_parameter_info[8].default_value;
+    p->soc_reserve = space_parameter_info[9].default_value;
+    p->soc_safe = space_parameter_info[10].default_value;
+    p->charge_share = space_parameter_info[11].default_value;
+    p->die_limit_c = space_parameter_info[12].default_value;
+    p->hbm_limit_c = space_parameter_info[13].default_value;
+    p->coolant_limit_c = space_parameter_info[14].default_value;
+    p->boot_parallel = space_parameter_info[15].default_value;
+    p->hold_s = space_parameter_info[16].default_value;
 }
 
 int space_parameter_index(uint16_t id) {
@@ -889,32 +976,34 @@ int space_parameter_index(uint16_t id) {
         return 1;
     case 3:
         return 2;
-    case 10:
+    case 4:
         return 3;
-    case 11:
+    case 10:
         return 4;
-    case 12:
+    case 11:
         return 5;
-    case 20:
+    case 12:
         return 6;
-    case 21:
+    case 20:
         return 7;
-    case 22:
+    case 21:
         return 8;
-    case 23:
+    case 22:
         return 9;
-    case 24:
+    case 23:
         return 10;
-    case 30:
+    case 24:
         return 11;
-    case 31:
+    case 30:
         return 12;
-    case 32:
+    case 31:
         return 13;
-    case 40:
+    case 32:
         return 14;
-    case 41:
+    case 40:
         return 15;
+    case 41:
+        return 16;
     default:
         return -1;
     }
@@ -929,30 +1018,32 @@ double space_parameter_get(const struct space_parameters *p, size_t index) {
     case 2:
         return p->hk_jobs_period_s;
     case 3:
-        return p->lease_ttl_s;
+        return p->hk_health_period_s;
     case 4:
-        return p->lease_renew_s;
+        return p->lease_ttl_s;
     case 5:
-        return p->lost_after_s;
+        return p->lease_renew_s;
     case 6:
-        return p->budget_margin;
+        return p->lost_after_s;
     case 7:
-        return p->soc_target;
+        return p->budget_margin;
     case 8:
-        return p->soc_reserve;
+        return p->soc_target;
     case 9:
-        return p->soc_safe;
+        return p->soc_reserve;
     case 10:
-        return p->charge_share;
+        return p->soc_safe;
     case 11:
-        return p->die_limit_c;
+        return p->charge_share;
     case 12:
-        return p->hbm_limit_c;
+        return p->die_limit_c;
     case 13:
-        return p->coolant_limit_c;
+        return p->hbm_limit_c;
     case 14:
-        return p->boot_parallel;
+        return p->coolant_limit_c;
     case 15:
+        return p->boot_parallel;
+    case 16:
         return p->hold_s;
     default:
         return 0.0;
@@ -975,42 +1066,45 @@ int space_parameter_set(struct space_parameters *p, size_t index, double value) 
         p->hk_jobs_period_s = value;
         break;
     case 3:
-        p->lease_ttl_s = value;
+        p->hk_health_period_s = value;
         break;
     case 4:
-        p->lease_renew_s = value;
+        p->lease_ttl_s = value;
         break;
     case 5:
-        p->lost_after_s = value;
+        p->lease_renew_s = value;
         break;
     case 6:
-        p->budget_margin = value;
+        p->lost_after_s = value;
         break;
     case 7:
-        p->soc_target = value;
+        p->budget_margin = value;
         break;
     case 8:
-        p->soc_reserve = value;
+        p->soc_target = value;
         break;
     case 9:
-        p->soc_safe = value;
+        p->soc_reserve = value;
         break;
     case 10:
-        p->charge_share = value;
+        p->soc_safe = value;
         break;
     case 11:
-        p->die_limit_c = value;
+        p->charge_share = value;
         break;
     case 12:
-        p->hbm_limit_c = value;
+        p->die_limit_c = value;
         break;
     case 13:
-        p->coolant_limit_c = value;
+        p->hbm_limit_c = value;
         break;
     case 14:
-        p->boot_parallel = value;
+        p->coolant_limit_c = value;
         break;
     case 15:
+        p->boot_parallel = value;
+        break;
+    case 16:
         p->hold_s = value;
         break;
     default:

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* First 8 bytes of the SHA-256 of the canonical ICD. */
-#define SPACE_ICD_HASH UINT64_C(0x4dda8e6c35274d8e)
+#define SPACE_ICD_HASH UINT64_C(0x1ec61d2eb315f7be)
 
 #define SPACE_VERSION 1
 #define SPACE_MAX_PAYLOAD 1024
@@ -42,6 +42,10 @@
 #define SPACE_SUB_HK_JOBS 25
 #define SPACE_SID_HK_JOBS 4
 #define SPACE_HK_JOBS_BYTES 708
+#define SPACE_SVC_HK_HEALTH 3
+#define SPACE_SUB_HK_HEALTH 25
+#define SPACE_SID_HK_HEALTH 5
+#define SPACE_HK_HEALTH_BYTES 1018
 #define SPACE_SVC_EVENT_REPORT 5
 #define SPACE_EVENT_REPORT_BYTES 12
 #define SPACE_SVC_PONG 17
@@ -99,7 +103,7 @@
 #define SPACE_SVC_PARAMETER_SET 20
 #define SPACE_SUB_PARAMETER_SET 3
 #define SPACE_PARAMETER_SET_BYTES 641
-#define SPACE_PARAMETER_COUNT 16
+#define SPACE_PARAMETER_COUNT 17
 
 enum space_error {
     SPACE_ERR_LENGTH = -1, /* not the length that the message has */
@@ -312,6 +316,7 @@ enum space_parameter {
     SPACE_PARAMETER_HK_PERIOD_S = 1,
     SPACE_PARAMETER_HK_NODES_PERIOD_S = 2,
     SPACE_PARAMETER_HK_JOBS_PERIOD_S = 3,
+    SPACE_PARAMETER_HK_HEALTH_PERIOD_S = 4,
     SPACE_PARAMETER_LEASE_TTL_S = 10,
     SPACE_PARAMETER_LEASE_RENEW_S = 11,
     SPACE_PARAMETER_LOST_AFTER_S = 12,
@@ -355,6 +360,26 @@ struct space_job_row {
     uint32_t progress_mu; /* 0.001 work unit */
     uint32_t checkpoint_mu; /* 0.001 work unit */
     uint16_t restarts;
+};
+
+struct space_health_row {
+    uint16_t address; /* enum address */
+    uint32_t ecc_corrected;
+    uint32_t ecc_uncorrected;
+    uint16_t accel_resets;
+    uint16_t hangs;
+    uint16_t latch_ups;
+    uint16_t leases_rejected;
+    uint16_t commands_rejected;
+    uint16_t lease_expiries;
+    uint32_t checkpoints;
+    uint32_t rx_frames; /* this and the following: its line, as the board counts it */
+    uint32_t tx_frames;
+    uint16_t crc_errors;
+    uint16_t cobs_errors;
+    uint16_t length_errors;
+    uint16_t sequence_gaps;
+    uint16_t unknown_frames;
 };
 
 struct space_parameter_value {
@@ -473,6 +498,16 @@ struct space_hk_jobs {
 size_t space_hk_jobs_encode(const struct space_hk_jobs *m, uint8_t out[static SPACE_MAX_PAYLOAD]);
 int space_hk_jobs_decode(struct space_hk_jobs *m, const uint8_t *in, size_t n);
 
+/* A page of boards, the power board first: the newest node_health and link_report of each, zeros before the first one. The power board sends no node_health: its node values are zeros. All pages carry the same time. */
+struct space_hk_health {
+    uint16_t base; /* position of the first row's board */
+    uint16_t total; /* boards of this satellite */
+    uint8_t count; /* ..23 */
+    struct space_health_row boards[23];
+};
+size_t space_hk_health_encode(const struct space_hk_health *m, uint8_t out[static SPACE_MAX_PAYLOAD]);
+int space_hk_health_decode(struct space_hk_health *m, const uint8_t *in, size_t n);
+
 /* One event of the flight computer or of a board; its subtype is the severity. */
 struct space_event_report {
     uint16_t event; /* enum event; board events: the board bus's code; flight events: from 4096 */
@@ -573,7 +608,7 @@ int space_channel_clear_decode(struct space_channel_clear *m, const uint8_t *in,
 
 /* One housekeeping report now. */
 struct space_hk_request {
-    uint8_t structure; /* 1..4 */
+    uint8_t structure; /* 1..5 */
 };
 size_t space_hk_request_encode(const struct space_hk_request *m, uint8_t out[static SPACE_MAX_PAYLOAD]);
 int space_hk_request_decode(struct space_hk_request *m, const uint8_t *in, size_t n);
@@ -597,6 +632,7 @@ struct space_parameters {
     double hk_period_s; /* s; 1..3600 */
     double hk_nodes_period_s; /* s; 1..3600 */
     double hk_jobs_period_s; /* s; 1..3600 */
+    double hk_health_period_s; /* s; 1..3600 */
     double lease_ttl_s; /* s; 1.5..10; time to live of a lease */
     double lease_renew_s; /* s; 0.2..5 */
     double lost_after_s; /* s; 1..60; telemetry older than this: the board is LOST */

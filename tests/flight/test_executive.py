@@ -13,6 +13,7 @@ from flight.forecast import Forecast
 from flight.icd import Event, Mode
 from flight.pacing import Pacing
 from flight.storage import Storage
+from hal import icd as bus_icd
 from hal.rig import Orbit, load_rig
 from tests.flight.fake import FakePort, Line
 
@@ -45,12 +46,12 @@ def test_housekeeping_comes_by_its_periods(fly):
     flown = fly()
     flown.command("parameter_set", values=[{"parameter": 1, "value": 4.0}])
     flown.run(41)
-    counts = {"hk_flight": 0, "hk_power": 0, "hk_nodes": 0, "hk_jobs": 0}
+    counts = {"hk_flight": 0, "hk_power": 0, "hk_nodes": 0, "hk_jobs": 0, "hk_health": 0}
     for service, subtype, data in flown.packets():
         for name in counts:
             m = icd.PACKETS[name]
             counts[name] += (service, subtype) == (m.service, m.subtype) and data[0] == m.selector
-    assert counts == {"hk_flight": 11, "hk_power": 11, "hk_nodes": 21, "hk_jobs": 9}
+    assert counts == {"hk_flight": 11, "hk_power": 11, "hk_nodes": 21, "hk_jobs": 9, "hk_health": 5}
     hk = flown.last("hk_flight")
     assert hk["icd_hash"] == icd.ICD_HASH
     assert hk["boards_ready"] == 17
@@ -58,6 +59,41 @@ def test_housekeeping_comes_by_its_periods(fly):
     nodes = flown.last("hk_nodes")
     assert nodes["total"] == 16
     assert [n["node"] for n in nodes["nodes"]] == list(range(16))
+
+
+def _health(flown):
+    """The rows of the newest hk_health, its pages joined."""
+    pages = [icd.decode("hk_health", data) for s, t, data in flown.packets() if (s, t, data[0]) == (3, 25, 5)]
+    count = -(-pages[-1]["total"] // 23)
+    return [row for page in pages[-count:] for row in page["boards"]]
+
+
+@pytest.mark.parametrize("rig", ["desk", "demo", "ai1"])
+def test_health_rows_are_what_the_boards_sent(fly, rig):
+    """Every counter of every board, in pages; node_health of the power board is zeros."""
+    node, line = (
+        [f.name for f in bus_icd.MESSAGES[name].fields if f.name not in ("rx_bytes", "tx_bytes")]
+        for name in ("node_health", "link_report")
+    )
+
+    def before(port: FakePort, t_us: int) -> None:
+        if t_us == 12_000_000:
+            for b in port.boards:
+                b.send("link_report", rx_bytes=1, tx_bytes=2, **{f: 100 * b.index + k for k, f in enumerate(line)})
+            for b in port.nodes:
+                b.send("node_health", **{f: 50 * b.index + k for k, f in enumerate(node)})
+
+    flown = fly(FakePort(load_rig(rig), before))
+    flown.run(11)
+    assert {v for row in _health(flown) for f, v in row.items() if f != "address"} == {0}
+    flown.run(10)
+    rows = _health(flown)
+    assert [row["address"] for row in rows] == [b.address for b in flown.port.boards]
+    for b, row in zip(flown.port.boards, rows, strict=True):
+        expected = {f: 50 * b.index + k if b.index else 0 for k, f in enumerate(node)}
+        expected |= {f: 100 * b.index + k for k, f in enumerate(line)}
+        assert row == {"address": b.address, **expected}
+    assert flown.last("hk_flight")["link_errors"] == 0
 
 
 def test_safe_is_left_by_itself_after_a_steady_time_but_not_when_commanded(fly):

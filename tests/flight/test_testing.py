@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from flight.errors import FlightError
 from flight.radio import Radio
+from flight.testing import Flight
+from ground import cli
 
 
 def test_a_node_that_is_asked_to_start_becomes_active(station):
@@ -31,6 +35,33 @@ def test_jobs_survive_a_restart_of_the_flight_computer(flight, station):
     assert flight.executive.jobs.work_mu == 60_000
     assert flight.t_s > begun_s
     assert not any(flight.score()["violations"].values())
+
+
+@pytest.fixture
+def frail(rig, tmp_path):
+    """A satellite whose memories are hit often, flown."""
+    satellite = rig.satellite
+    node = replace(satellite.node, ecc_corrected_per_h=600.0, ecc_uncorrected_per_h=0.0)
+    flying = Flight(replace(rig, satellite=replace(satellite, node=node)), tmp_path / "frail")
+    yield flying
+    flying.close()
+
+
+def test_the_ground_sees_what_has_happened_to_a_node(frail):
+    station = frail.connect()
+    station.send("node_on", node=3).completed(within=120)
+    frail.world.fault("hang", 3)
+
+    def seen(sample):
+        return sample.boards[4].hangs == 1 and sample.boards[4].ecc_corrected > 0
+
+    health = station.wait("hk_health", seen, within=120).boards
+    assert [row.hangs for row in health] == [0, 0, 0, 0, 1]
+    assert all(row.rx_frames > 0 and row.tx_frames > 0 for row in health)
+    assert not any(row.crc_errors or row.sequence_gaps for row in health)
+    told = next(line for line in cli._status_lines(cli.status(station)) if line.startswith("health"))
+    assert "node 3: 1 hang, " in told
+    assert f"{health[4].ecc_corrected} ecc corrected" in told
 
 
 def test_a_station_holds_time(flight, station):

@@ -68,6 +68,7 @@ class Satellite:
         self.answers: dict[str, Answer] = {}
         self.parameters = {p.id: p.default for p in icd.PARAMETERS.values()}
         self.received: list[tuple[str, dict[str, Any]]] = []
+        self.harm: dict[int, dict[str, int]] = {}  # counters of hk_health by the board's address
         self.muted: set[str] = set()  # packets that it never sends
         self._due: list[tuple[int, int, str, dict[str, int]]] = []
         self._sequence = 0
@@ -113,6 +114,8 @@ class Satellite:
             self.parameters |= {row["parameter"]: row["value"] for row in values["values"]}
         elif name == "hk_request" and values["structure"] == 1:
             self._hk_flight()
+        elif name == "hk_request" and values["structure"] == 5:
+            self._hk_health()
 
     # ------------------------------------------------------------------ telemetry
     def take(self) -> bytes:
@@ -168,6 +171,8 @@ class Satellite:
             self._hk_nodes()
         if t_s % 5 == 0:
             self._hk_jobs()
+        if t_s % 10 == 0:
+            self._hk_health()
 
     def _physics(self, t_s: float) -> None:
         since_exit = t_s - ECLIPSE_S[1]
@@ -275,6 +280,14 @@ class Satellite:
         for base in range(0, len(self.nodes), 28):
             rows = [self._node_row(node) for node in self.nodes[base : base + 28]]
             self._hk("hk_nodes", base=base, total=len(self.nodes), nodes=rows)
+
+    def _hk_health(self) -> None:
+        addresses = [int(icd.Address.POWER_BOARD), *(icd.Address.NODE_BASE + n.index for n in self.nodes)]
+        zeros = {f.name: 0 for f in icd.RECORDS["health_row"]}
+        for base in range(0, len(addresses), 23):
+            page = addresses[base : base + 23]
+            rows = [{**zeros, **self.harm.get(address, {}), "address": address} for address in page]
+            self._hk("hk_health", base=base, total=len(addresses), boards=rows)
 
     def _node_row(self, node: Node) -> dict[str, int]:
         job = self.jobs.get(node.job)

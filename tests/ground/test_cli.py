@@ -31,6 +31,29 @@ def test_status(live_radio: Radio, capsys: pytest.CaptureFixture[str]) -> None:
     assert (code, err) == (0, "")
     assert "17 ready, 0 lost, 0 refused" in out
     assert "16 off; leases 0 W of" in out
+    assert "health" not in out
+
+
+def test_status_tells_what_has_happened_to_boards(
+    live_radio: Radio, satellite: Satellite, capsys: pytest.CaptureFixture[str]
+) -> None:
+    satellite.harm[icd.Address.NODE_BASE + 3] = {"hangs": 1, "ecc_uncorrected": 2, "checkpoints": 9, "rx_frames": 77}
+    satellite.harm[icd.Address.POWER_BOARD] = {"crc_errors": 4}
+    code, out, _ = ground(capsys, "status", "--station", live_radio.url)
+    assert code == 0
+    assert "health   power board: 4 crc errors; node 3: 1 hang, 2 ecc uncorrected\n" in out
+    _, out, _ = ground(capsys, "status", "--json", "--station", live_radio.url)
+    health = {row["address"]: row for row in json.loads(out)["health"]}
+    assert len(health) == 17
+    assert (health["node 3"]["hangs"], health["node 3"]["rx_frames"], health["node 4"]["hangs"]) == (1, 77, 0)
+
+
+def test_status_without_health(live_radio: Radio, satellite: Satellite, capsys: pytest.CaptureFixture[str]) -> None:
+    satellite.answers["hk_request"] = Answer([(0, "acceptance_failed", "out_of_range")])
+    satellite.muted.add("hk_health")
+    code, out, err = ground(capsys, "status", "--station", live_radio.url)
+    assert (code, err) == (0, "")
+    assert "17 ready" in out
 
 
 def test_status_as_json(live_radio: Radio, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,6 +72,14 @@ def test_pages_of_nodes_become_one_table(nodes: int) -> None:
         assert [row.node for row in sample.nodes] == list(range(nodes)) == [row["node"] for row in station.nodes]
 
 
+@pytest.mark.parametrize("nodes", [1, 22, 23, 160])
+def test_pages_of_health_become_one_table(nodes: int) -> None:
+    with Radio(Satellite(nodes)) as radio, Station.connect(radio.url) as station:
+        sample = station.wait("hk_health", within=11)
+        expected = [int(icd.Address.POWER_BOARD), *(icd.Address.NODE_BASE + node for node in range(nodes))]
+        assert [row.address for row in sample.boards] == expected == [row["address"] for row in station.health]
+
+
 def test_samples_know_their_fields(station: Station) -> None:
     sample = station.wait("hk_power", within=3)
     assert sample.bus_mv == sample["bus_mv"] > 80_000
