@@ -188,7 +188,7 @@ BAD = {
     "event code of the bus": (SPACE, "code = 4096", "code = 42", "code 42 is taken by event power_sweep"),
     "unknown import": (SPACE, '"node_state", ', '"node_mood", ', "the board bus has no enum 'node_mood'"),
     "parameter id twice": (SPACE, "id = 41", "id = 40", "parameter hold_s: id 40 is taken by parameter boot_parallel"),
-    "parameter default": (SPACE, "default = 10", "default = 1000", "parameter hold_s: default 1000 is outside 1..600"),
+    "parameter default": (SPACE, "= 600\ndefault = 10", "= 600\ndefault = 1000", "hold_s: default 1000 is outside"),
     "parameter range": (SPACE, "min = 1\nmax = 600\n", "min = 700\nmax = 600\n", "min 700 is greater than max 600"),
     "unknown period": (SPACE, 'period = "hk_period_s"', 'period = "hk_s"', "unknown period parameter 'hk_s'"),
     "unknown apid": (SPACE, 'apid = "radio"', 'apid = "tv"', "unknown apid 'tv', expected one of time, flight, radio"),
