@@ -62,7 +62,11 @@ class Storage:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
-            self._open()
+            try:
+                self._open()
+            except BaseException:
+                self._db.close()
+                raise
         except OSError as error:
             raise StorageError(f"storage {directory}: {error.strerror or error}") from None
         except sqlite3.Error as error:

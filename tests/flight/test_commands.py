@@ -248,8 +248,10 @@ def test_a_storage_that_is_none_is_one_clear_error(tmp_path):
         other.execute("PRAGMA user_version = 1")
     other.close()
     (tmp_path / "other.sqlite").replace(tmp_path / "flight.sqlite")
+    storage = Storage(tmp_path)
     with pytest.raises(StorageError, match="cannot be read: no such table: meta"):
-        Storage(tmp_path).meta("boot_count")
+        storage.meta("boot_count")
+    storage.close()
     with pytest.raises(StorageError, match="Not a directory"):
         Storage(tmp_path / "flight.sqlite" / "below")
 
