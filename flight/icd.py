@@ -17,8 +17,8 @@ import numpy as np
 
 ICD_NAME = "space-link"
 ICD_VERSION = 1
-ICD_HASH = 0x1EC61D2EB315F7BE
-ICD_SHA256 = "1ec61d2eb315f7beab2e4bca2529a2b6f6f655767c00a3fe36731adf9e50ef0f"
+ICD_HASH = 0xB8F0FA4E2612BA78
+ICD_SHA256 = "b8f0fa4e2612ba78ace7cfd94466353859cb4e6dc00ea41ec14f19514e1c4d3e"
 MAX_PAYLOAD = 1024
 
 
@@ -219,6 +219,7 @@ class Event(IntEnum):
     POWER_SWEEP = 42
     BOARD_NVM_REPAIRED = 64
     BOARD_TICK_REFUSED = 65
+    BOARD_CRASHED = 66
     FLIGHT_STARTED = 4096
     MODE_CHANGED = 4097
     BOARD_IDENTIFIED = 4098
@@ -654,6 +655,7 @@ EVENTS: dict[str, EventInfo] = {
     'power_sweep': EventInfo('power_sweep', 42, Severity.INFO, ('vmp_before_mv', 'vmp_after_mv')),
     'board_nvm_repaired': EventInfo('board_nvm_repaired', 64, Severity.MEDIUM, ('block', 'copy')),
     'board_tick_refused': EventInfo('board_tick_refused', 65, Severity.MEDIUM, ('expected_ms', 'got_ms')),
+    'board_crashed': EventInfo('board_crashed', 66, Severity.HIGH, ('pc', 'exception')),
     'flight_started': EventInfo('flight_started', 4096, Severity.INFO, ('boot_count', 'session')),
     'mode_changed': EventInfo('mode_changed', 4097, Severity.INFO, ('mode', 'mode_reason')),
     'board_identified': EventInfo('board_identified', 4098, Severity.INFO, ('boot_count', 'reset_cause')),

@@ -49,7 +49,7 @@ class Flight:
 
     def _open(self) -> None:
         self.radio = Radio("127.0.0.1", 0)
-        real = any(b.backend == "serial" for b in self.rig.boards)
+        real = not all(b.made for b in self.rig.boards)
         self.executive = Executive(
             self.world, Storage(self.directory), radio=self.radio, pacing=Pacing(1.0 if real else None, clock=real)
         )

@@ -17,8 +17,8 @@ import numpy as np
 
 ICD_NAME = "board-bus"
 ICD_VERSION = 1
-ICD_HASH = 0xAB92ED058AD6C6CA
-ICD_SHA256 = "ab92ed058ad6c6ca8342a76353bffca0ac58f955ab0cd15be5a131c9a73259ff"
+ICD_HASH = 0xAAA7D6CB880CEADD
+ICD_SHA256 = "aaa7d6cb880ceadd55f13ff6aae1e727ede80d6c83256c7c6b77ca413bf92b88"
 MAX_PAYLOAD = 192
 HEADER_BYTES = 15
 
@@ -66,6 +66,12 @@ class AckCode(IntEnum):
     NOT_SUPPORTED = 6
     WRONG_STATE = 7
     BUSY = 8
+
+
+class DoneFlag(IntFlag):
+    """reset: the board resets now; its new HELLO comes before it takes another TICK."""
+
+    RESET = 1
 
 
 class Capability(IntFlag):
@@ -199,6 +205,7 @@ class BoardEvent(IntEnum):
     POWER_SWEEP = 42
     BOARD_NVM_REPAIRED = 64
     BOARD_TICK_REFUSED = 65
+    BOARD_CRASHED = 66
 
 
 ENUMS: dict[str, type[IntEnum] | type[IntFlag]] = {
@@ -207,6 +214,7 @@ ENUMS: dict[str, type[IntEnum] | type[IntFlag]] = {
     'board_kind': BoardKind,
     'reset_cause': ResetCause,
     'ack_code': AckCode,
+    'done_flag': DoneFlag,
     'capability': Capability,
     'node_state': NodeState,
     'workload': Workload,
@@ -347,6 +355,27 @@ MESSAGES: dict[str, Message] = {
             Field('unknown_frames', 'u16', doc='good frames of a type, version or destination that this board does not take'),
         ),
     ),
+    'crash': Message(
+        'crash', 6, ('board',), False, False, 'The last word of firmware that cannot go on (fault exception or failed assertion); a reset with cause crash follows. Outside sequence numbers and counters, as HELLO.',
+        (
+            Field('exception', 'u8', doc='number of the exception (3 hard fault, 4 memory, 5 bus, 6 usage); 0: assertion'),
+            Field('pc', 'u32', doc='address of the instruction'),
+            Field('lr', 'u32'),
+            Field('cfsr', 'u32', doc='configurable fault status register'),
+            Field('fault_address', 'u32', doc='MMFAR or BFAR when valid, else 0'),
+        ),
+    ),
+    'hardware_report': Message(
+        'hardware_report', 7, ('board',), False, False, 'What differs by hardware, every 10 s of board time; only firmware on a microcontroller sends it. Outside sequence numbers and counters, as HELLO. Bytes that the hardware lost are in no link_report.',
+        (
+            Field('rx_lost', 'u32', doc='bytes that found the receive ring full'),
+            Field('overruns', 'u16', doc="the UART's own overrun flag"),
+            Field('framing_errors', 'u16'),
+            Field('noise_errors', 'u16'),
+            Field('ring_high_water', 'u16', unit='bytes', doc='most that ever waited in the receive ring'),
+            Field('stack_free', 'u16', unit='bytes', doc='of the stack that were never used'),
+        ),
+    ),
     'tick_node': Message(
         'tick_node', 8, ('bench',), False, True, "One lock-step period: sensors in, one step. The header's t_us is the time at the END of the period.",
         (
@@ -372,6 +401,7 @@ MESSAGES: dict[str, Message] = {
             Field('clock_mhz', 'u16', unit='MHz', doc='clock lock; 0 = free'),
             Field('command', 'u8', enum='accel_command'),
             Field('workload', 'u8', enum='workload'),
+            Field('flags', 'u8', enum='done_flag'),
             Field('state_hash', 'u32', doc="CRC-32C of the board's serialised state"),
             Field('rx_frames', 'u32'),
             Field('rx_errors', 'u16'),
@@ -420,6 +450,7 @@ MESSAGES: dict[str, Message] = {
             Field('uvlo_mv', 'u32', unit='mV', doc='under-voltage latch of the electronics'),
             Field('heater', 'u8'),
             Field('clear_latches', 'u8', doc='1: clear the under-voltage latch'),
+            Field('flags', 'u8', enum='done_flag'),
             Field('state_hash', 'u32'),
             Field('rx_frames', 'u32'),
             Field('rx_errors', 'u16'),
@@ -653,6 +684,7 @@ EVENTS: dict[str, EventInfo] = {
     'power_sweep': EventInfo('power_sweep', 42, Severity.INFO, ('vmp_before_mv', 'vmp_after_mv')),
     'board_nvm_repaired': EventInfo('board_nvm_repaired', 64, Severity.MEDIUM, ('block', 'copy')),
     'board_tick_refused': EventInfo('board_tick_refused', 65, Severity.MEDIUM, ('expected_ms', 'got_ms')),
+    'board_crashed': EventInfo('board_crashed', 66, Severity.HIGH, ('pc', 'exception')),
 }
 
 

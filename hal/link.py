@@ -18,7 +18,28 @@ from urllib.parse import parse_qsl
 
 from hal.errors import LinkError
 
-BACKENDS = ("mock", "process", "serial")
+
+@dataclass(frozen=True, slots=True)
+class BackEnd:
+    """What a scheme of link URLs stands for."""
+
+    target: str
+    """what stands behind the colon, for messages; "" when nothing may"""
+    options: tuple[str, ...] = ()
+    made: bool = True
+    """the world makes the board itself: it keeps its persistent memory and can switch it off and on"""
+    needs_target: bool = False
+
+
+BACKENDS: dict[str, BackEnd] = {
+    "mock": BackEnd(""),
+    "process": BackEnd(""),
+    "serial": BackEnd("USB-SERIAL-NUMBER", ("baud",), made=False, needs_target=True),
+}
+"""Scheme -> back end; each is a module of its own in hal/backends."""
+
+MADE = tuple(scheme for scheme, back_end in BACKENDS.items() if back_end.made)
+"""Back ends that every board of a rig can be put on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +102,22 @@ class Url:
         return value
 
 
-def parse_url(text: str, known: dict[str, tuple[str, ...]] | None = None) -> Url:
-    """Split a link URL. Raises `LinkError` for an unknown back end or option."""
-    known = known or {"mock": (), "process": (), "serial": ("baud",)}
+def parse_url(text: str) -> Url:
+    """Split a link URL. Raises `LinkError` for an unknown back end or option, or a target that does not fit."""
     scheme, colon, rest = text.partition(":")
-    if not colon or scheme not in known:
-        raise LinkError(f"link '{text}': unknown back end, expected one of {', '.join(f'{s}:' for s in known)}")
+    if not colon or scheme not in BACKENDS:
+        raise LinkError(f"link '{text}': unknown back end, expected one of {', '.join(f'{s}:' for s in BACKENDS)}")
+    back_end = BACKENDS[scheme]
     target, _, query = rest.partition("?")
+    if target and not back_end.target:
+        raise LinkError(f"link '{text}': expected {scheme}: alone, which makes its own board")
+    if not target and back_end.needs_target:
+        raise LinkError(f"link '{text}': names no {back_end.target}, expected {scheme}:{back_end.target}")
     options = dict(parse_qsl(query, keep_blank_values=True))
     for key in options:
-        if key not in known[scheme]:
-            raise LinkError(f"link '{text}': unknown option '{key}', expected {', '.join(known[scheme]) or 'none'}")
+        if key not in back_end.options:
+            expected = ", ".join(back_end.options) or "none"
+            raise LinkError(f"link '{text}': unknown option '{key}', expected {expected}")
     return Url(scheme, target, options, text)
 
 

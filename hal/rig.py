@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from hal.errors import RigError
+from hal.errors import LinkError, RigError
+from hal.link import BACKENDS, MADE, parse_url
 from hal.satellite import Satellite, find, load_satellite
 from hal.strict import Length, Range, build, read_toml
 
 HERE = Path(__file__).parent
 SHIPPED = HERE / "rigs"
 ORBITS = HERE / "orbits"
-LINKS = ("mock", "process", "serial")
 POWER_BOARD = "power"
 BOARD_FAULTS = ("off",)
 PLANT_FAULTS = {
@@ -68,8 +68,13 @@ class BoardSpec:
 
     @property
     def backend(self) -> str:
-        """First part of the link's URL: mock, process, serial."""
+        """First part of the link's URL, a key of `hal.link.BACKENDS`."""
         return self.link.partition(":")[0]
+
+    @property
+    def made(self) -> bool:
+        """The world makes this board; it is not one that is plugged in."""
+        return BACKENDS[self.backend].made
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +162,8 @@ class Rig:
         """The same rig with every board on one back end (None: as it is)."""
         if backend is None:
             return self
-        if backend not in ("mock", "process"):
-            raise RigError(f"back end '{backend}' is not known, expected one of mock, process")
+        if backend not in MADE:
+            raise RigError(f"back end '{backend}' makes no boards, expected one of {', '.join(MADE)}")
         boards = tuple(replace(b, link=f"{backend}:") for b in self.boards)
         _check_faults(self.faults, boards, self.satellite, str(self.path))
         return replace(self, boards=boards)
@@ -255,7 +260,7 @@ def _boards(table: Mapping[str, Any], nodes: int, file: str) -> tuple[BoardSpec,
         if link is None:
             raise RigError(f"{file}: boards.node{i}: missing, expected a table of its own or a default [boards.nodes]")
         boards.append(BoardSpec(f"node{i}", 1 + i, link))
-    ports = [b.link.partition("?")[0] for b in boards if b.backend == "serial"]
+    ports = [b.link.partition("?")[0] for b in boards if not b.made]
     for port in ports:
         if ports.count(port) > 1:
             raise RigError(f"{file}: boards: two boards share the link '{port}', expected a port each")
@@ -263,13 +268,10 @@ def _boards(table: Mapping[str, Any], nodes: int, file: str) -> tuple[BoardSpec,
 
 
 def _link(url: str, where: str) -> str:
-    scheme, colon, rest = url.partition(":")
-    if not colon or scheme not in LINKS:
-        raise RigError(f"{where}: '{url}' is not a link, expected mock:, process: or serial:USB-SERIAL-NUMBER?baud=N")
-    if scheme != "serial" and rest:
-        raise RigError(f"{where}: '{url}', expected {scheme}: alone, which makes its own board")
-    if scheme == "serial" and not rest.partition("?")[0]:
-        raise RigError(f"{where}: '{url}' names no port, expected serial:USB-SERIAL-NUMBER?baud=N or serial:/dev/...")
+    try:
+        parse_url(url)
+    except LinkError as error:
+        raise RigError(f"{where}: {error}") from None
     return url
 
 
@@ -282,7 +284,7 @@ def _check_faults(faults: tuple[Fault, ...], boards: tuple[BoardSpec, ...], sate
             if fault.board not in roles:
                 last = satellite.node.count - 1
                 raise RigError(f"{where}.board: no board '{fault.board}', expected power, node0 .. node{last}")
-            if roles[fault.board].backend not in ("mock", "process"):
+            if not roles[fault.board].made:
                 raise RigError(f"{where}.kind: a board on {roles[fault.board].link} cannot be switched {fault.kind}")
         elif fault.kind in PLANT_FAULTS:
             if fault.board is not None:

@@ -208,14 +208,14 @@ class World:
 
     def _spec(self, role: str) -> BoardSpec:
         spec = self.rig.boards[self.rig.index_of(role)]
-        if spec.backend == "serial":
+        if not spec.made:
             raise WorldError(f"board {role} on {spec.link} cannot be switched on or off")
         return spec
 
     def _join(self, specs: list[BoardSpec]) -> None:
         external: list[tuple[str, Board]] = []
         for spec in specs:
-            board = identity(self.rig, spec, self._memory(spec) if spec.backend != "serial" else None)
+            board = identity(self.rig, spec, self._memory(spec) if spec.made else None)
             if spec.backend != "mock" or self._all_external:
                 external.append((spec.link, board))
                 continue

@@ -190,6 +190,7 @@ static void answer(struct board *b) {
         .clock_mhz = n->clock_mhz,
         .command = n->command,
         .workload = n->workload,
+        .flags = b->reset_due ? BUS_DONE_FLAG_RESET : 0,
         .state_hash = bus_crc32c(0, state, bytes),
         .rx_frames = link_rx_frames(&b->link, &b->receiver),
         .rx_errors = link_rx_errors(&b->receiver),

@@ -309,6 +309,7 @@ static void answer(struct board *b) {
     c->dirty_settings &= ~d->pages;
     power_board_settings(&side->power, &m);
     m.pages = (uint8_t)send_settings(b, d->pages, 0);
+    m.flags = b->reset_due ? BUS_DONE_FLAG_RESET : 0;
     m.state_hash = hash_state(side);
     m.rx_frames = link_rx_frames(&b->link, &b->receiver);
     m.rx_errors = link_rx_errors(&b->receiver);

@@ -207,6 +207,50 @@ int bus_link_report_decode(struct bus_link_report *m, const uint8_t *in, size_t 
     return 0;
 }
 
+size_t bus_crash_encode(const struct bus_crash *m, uint8_t out[static BUS_MAX_PAYLOAD]) {
+    out[0] = m->exception;
+    put_u32(out + 1, m->pc);
+    put_u32(out + 5, m->lr);
+    put_u32(out + 9, m->cfsr);
+    put_u32(out + 13, m->fault_address);
+    return 17u;
+}
+
+int bus_crash_decode(struct bus_crash *m, const uint8_t *in, size_t n) {
+    if (n != 17u) {
+        return BUS_ERR_LENGTH;
+    }
+    m->exception = in[0];
+    m->pc = get_u32(in + 1);
+    m->lr = get_u32(in + 5);
+    m->cfsr = get_u32(in + 9);
+    m->fault_address = get_u32(in + 13);
+    return 0;
+}
+
+size_t bus_hardware_report_encode(const struct bus_hardware_report *m, uint8_t out[static BUS_MAX_PAYLOAD]) {
+    put_u32(out, m->rx_lost);
+    put_u16(out + 4, m->overruns);
+    put_u16(out + 6, m->framing_errors);
+    put_u16(out + 8, m->noise_errors);
+    put_u16(out + 10, m->ring_high_water);
+    put_u16(out + 12, m->stack_free);
+    return 14u;
+}
+
+int bus_hardware_report_decode(struct bus_hardware_report *m, const uint8_t *in, size_t n) {
+    if (n != 14u) {
+        return BUS_ERR_LENGTH;
+    }
+    m->rx_lost = get_u32(in);
+    m->overruns = get_u16(in + 4);
+    m->framing_errors = get_u16(in + 6);
+    m->noise_errors = get_u16(in + 8);
+    m->ring_high_water = get_u16(in + 10);
+    m->stack_free = get_u16(in + 12);
+    return 0;
+}
+
 size_t bus_tick_node_encode(const struct bus_tick_node *m, uint8_t out[static BUS_MAX_PAYLOAD]) {
     put_u32(out, m->dt_us);
     put_u32(out + 4, m->bus_mv);
@@ -249,23 +293,25 @@ size_t bus_done_node_encode(const struct bus_done_node *m, uint8_t out[static BU
     put_u16(out + 4, m->clock_mhz);
     out[6] = m->command;
     out[7] = m->workload;
-    put_u32(out + 8, m->state_hash);
-    put_u32(out + 12, m->rx_frames);
-    put_u16(out + 16, m->rx_errors);
-    return 18u;
+    out[8] = m->flags;
+    put_u32(out + 9, m->state_hash);
+    put_u32(out + 13, m->rx_frames);
+    put_u16(out + 17, m->rx_errors);
+    return 19u;
 }
 
 int bus_done_node_decode(struct bus_done_node *m, const uint8_t *in, size_t n) {
-    if (n != 18u) {
+    if (n != 19u) {
         return BUS_ERR_LENGTH;
     }
     m->cap_mw = get_u32(in);
     m->clock_mhz = get_u16(in + 4);
     m->command = in[6];
     m->workload = in[7];
-    m->state_hash = get_u32(in + 8);
-    m->rx_frames = get_u32(in + 12);
-    m->rx_errors = get_u16(in + 16);
+    m->flags = in[8];
+    m->state_hash = get_u32(in + 9);
+    m->rx_frames = get_u32(in + 13);
+    m->rx_errors = get_u16(in + 17);
     return 0;
 }
 
@@ -390,14 +436,15 @@ size_t bus_done_power_encode(const struct bus_done_power *m, uint8_t out[static 
     put_u32(out + 13, m->uvlo_mv);
     out[17] = m->heater;
     out[18] = m->clear_latches;
-    put_u32(out + 19, m->state_hash);
-    put_u32(out + 23, m->rx_frames);
-    put_u16(out + 27, m->rx_errors);
-    return 29u;
+    out[19] = m->flags;
+    put_u32(out + 20, m->state_hash);
+    put_u32(out + 24, m->rx_frames);
+    put_u16(out + 28, m->rx_errors);
+    return 30u;
 }
 
 int bus_done_power_decode(struct bus_done_power *m, const uint8_t *in, size_t n) {
-    if (n != 29u) {
+    if (n != 30u) {
         return BUS_ERR_LENGTH;
     }
     m->pages = in[0];
@@ -407,9 +454,10 @@ int bus_done_power_decode(struct bus_done_power *m, const uint8_t *in, size_t n)
     m->uvlo_mv = get_u32(in + 13);
     m->heater = in[17];
     m->clear_latches = in[18];
-    m->state_hash = get_u32(in + 19);
-    m->rx_frames = get_u32(in + 23);
-    m->rx_errors = get_u16(in + 27);
+    m->flags = in[19];
+    m->state_hash = get_u32(in + 20);
+    m->rx_frames = get_u32(in + 24);
+    m->rx_errors = get_u16(in + 28);
     return 0;
 }
 
@@ -1081,6 +1129,7 @@ int bus_event_severity(uint16_t code) {
     case BUS_EVENT_POWER_SHED:
     case BUS_EVENT_POWER_CHANNEL_QUARANTINED:
     case BUS_EVENT_POWER_UVLO:
+    case BUS_EVENT_BOARD_CRASHED:
         return BUS_SEVERITY_HIGH;
     default:
         return 0;
@@ -1099,6 +1148,10 @@ unsigned bus_message_facts(uint8_t type) {
         return BUS_FROM_BOARD | BUS_IS_HASHED;
     case BUS_MSG_LINK_REPORT:
         return BUS_FROM_BOARD | BUS_IS_HASHED;
+    case BUS_MSG_CRASH:
+        return BUS_FROM_BOARD;
+    case BUS_MSG_HARDWARE_REPORT:
+        return BUS_FROM_BOARD;
     case BUS_MSG_TICK_NODE:
         return BUS_FROM_BENCH | BUS_IS_HASHED;
     case BUS_MSG_DONE_NODE:

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* First 8 bytes of the SHA-256 of the canonical ICD. */
-#define BUS_ICD_HASH UINT64_C(0xab92ed058ad6c6ca)
+#define BUS_ICD_HASH UINT64_C(0xaaa7d6cb880ceadd)
 
 #define BUS_VERSION 1
 #define BUS_MAX_PAYLOAD 192
@@ -22,10 +22,14 @@
 #define BUS_EVENT_BYTES 11
 #define BUS_MSG_LINK_REPORT 5
 #define BUS_LINK_REPORT_BYTES 26
+#define BUS_MSG_CRASH 6
+#define BUS_CRASH_BYTES 17
+#define BUS_MSG_HARDWARE_REPORT 7
+#define BUS_HARDWARE_REPORT_BYTES 14
 #define BUS_MSG_TICK_NODE 8
 #define BUS_TICK_NODE_BYTES 31
 #define BUS_MSG_DONE_NODE 9
-#define BUS_DONE_NODE_BYTES 18
+#define BUS_DONE_NODE_BYTES 19
 #define BUS_MSG_TICK_POWER 10
 #define BUS_TICK_POWER_BYTES 38
 #define BUS_MSG_TICK_CHANNELS 11
@@ -33,7 +37,7 @@
 #define BUS_MSG_TICK_STRINGS 12
 #define BUS_TICK_STRINGS_BYTES 131
 #define BUS_MSG_DONE_POWER 13
-#define BUS_DONE_POWER_BYTES 29
+#define BUS_DONE_POWER_BYTES 30
 #define BUS_MSG_DONE_CHANNELS 14
 #define BUS_DONE_CHANNELS_BYTES 99
 #define BUS_MSG_NODE_TLM 16
@@ -112,6 +116,10 @@ enum bus_ack_code { /* ok and repeated are answers to a command that was execute
     BUS_ACK_CODE_NOT_SUPPORTED = 6,
     BUS_ACK_CODE_WRONG_STATE = 7,
     BUS_ACK_CODE_BUSY = 8,
+};
+
+enum bus_done_flag { /* reset: the board resets now; its new HELLO comes before it takes another TICK. */
+    BUS_DONE_FLAG_RESET = 1,
 };
 
 enum bus_capability { /* bench: this firmware answers TICK (a flight build does not). */
@@ -231,6 +239,7 @@ enum bus_board_event {
     BUS_EVENT_POWER_SWEEP = 42,
     BUS_EVENT_BOARD_NVM_REPAIRED = 64,
     BUS_EVENT_BOARD_TICK_REFUSED = 65,
+    BUS_EVENT_BOARD_CRASHED = 66,
 };
 
 struct bus_channel_sensor {
@@ -314,6 +323,29 @@ struct bus_link_report {
 size_t bus_link_report_encode(const struct bus_link_report *m, uint8_t out[static BUS_MAX_PAYLOAD]);
 int bus_link_report_decode(struct bus_link_report *m, const uint8_t *in, size_t n);
 
+/* The last word of firmware that cannot go on (fault exception or failed assertion); a reset with cause crash follows. Outside sequence numbers and counters, as HELLO. */
+struct bus_crash {
+    uint8_t exception; /* number of the exception (3 hard fault, 4 memory, 5 bus, 6 usage); 0: assertion */
+    uint32_t pc; /* address of the instruction */
+    uint32_t lr;
+    uint32_t cfsr; /* configurable fault status register */
+    uint32_t fault_address; /* MMFAR or BFAR when valid, else 0 */
+};
+size_t bus_crash_encode(const struct bus_crash *m, uint8_t out[static BUS_MAX_PAYLOAD]);
+int bus_crash_decode(struct bus_crash *m, const uint8_t *in, size_t n);
+
+/* What differs by hardware, every 10 s of board time; only firmware on a microcontroller sends it. Outside sequence numbers and counters, as HELLO. Bytes that the hardware lost are in no link_report. */
+struct bus_hardware_report {
+    uint32_t rx_lost; /* bytes that found the receive ring full */
+    uint16_t overruns; /* the UART's own overrun flag */
+    uint16_t framing_errors;
+    uint16_t noise_errors;
+    uint16_t ring_high_water; /* bytes; most that ever waited in the receive ring */
+    uint16_t stack_free; /* bytes; of the stack that were never used */
+};
+size_t bus_hardware_report_encode(const struct bus_hardware_report *m, uint8_t out[static BUS_MAX_PAYLOAD]);
+int bus_hardware_report_decode(struct bus_hardware_report *m, const uint8_t *in, size_t n);
+
 /* One lock-step period: sensors in, one step. The header's t_us is the time at the END of the period. */
 struct bus_tick_node {
     uint32_t dt_us; /* us */
@@ -338,6 +370,7 @@ struct bus_done_node {
     uint16_t clock_mhz; /* MHz; clock lock; 0 = free */
     uint8_t command; /* enum accel_command */
     uint8_t workload; /* enum workload */
+    uint8_t flags; /* enum done_flag */
     uint32_t state_hash; /* CRC-32C of the board's serialised state */
     uint32_t rx_frames;
     uint16_t rx_errors;
@@ -390,6 +423,7 @@ struct bus_done_power {
     uint32_t uvlo_mv; /* mV; under-voltage latch of the electronics */
     uint8_t heater;
     uint8_t clear_latches; /* 1: clear the under-voltage latch */
+    uint8_t flags; /* enum done_flag */
     uint32_t state_hash;
     uint32_t rx_frames;
     uint16_t rx_errors;

@@ -41,7 +41,8 @@ struct ctl_link {
     uint8_t hardware_id[12];
     struct ctl_command command;
     struct bus_receiver receiver;
-    struct bus_link_report report; /* the board's own count of its line, as last sent */
+    struct bus_link_report report;       /* the board's own count of its line, as last sent */
+    struct bus_hardware_report hardware; /* last one; only real hardware sends any */
 };
 
 struct ctl_settings { /* the parameters in the loop's units */

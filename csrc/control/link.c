@@ -111,6 +111,26 @@ static void on_link_report(struct ctl *c, struct ctl_link *l, const uint8_t *pay
         c->bad_payloads++;
 }
 
+static void on_crash(struct ctl *c, uint16_t board, const uint8_t *payload, size_t n) {
+    struct bus_crash m;
+    if (bus_crash_decode(&m, payload, n) != 0)
+        c->bad_payloads++;
+    else
+        ctl_event(c, BUS_EVENT_BOARD_CRASHED, bus_address_of(board), (int32_t)(m.pc & INT32_MAX), m.exception);
+}
+
+/* Frames outside the sequence (csrc/boards/link.h): 1 when it was one. */
+static int on_outside(struct ctl *c, uint16_t board, const struct bus_header *h, const uint8_t *payload) {
+    struct ctl_link *l = &c->links[board];
+    if (h->type == BUS_MSG_CRASH)
+        on_crash(c, board, payload, h->length);
+    else if (h->type != BUS_MSG_HARDWARE_REPORT)
+        return 0;
+    else if (bus_hardware_report_decode(&l->hardware, payload, h->length) != 0)
+        c->bad_payloads++;
+    return 1;
+}
+
 /* 0 when the frame is a duplicate, or older than one that was taken. */
 static int in_sequence(struct ctl *c, struct ctl_link *l, uint16_t seq) {
     uint16_t ahead = (uint16_t)(seq - l->rx_seq);
@@ -137,7 +157,7 @@ static void on_frame(struct ctl *c, uint16_t board, const struct bus_header *h, 
         c->unknown_frames++;
         return;
     }
-    if (!in_sequence(c, l, h->seq))
+    if (on_outside(c, board, h, payload) || !in_sequence(c, l, h->seq))
         return;
     if (h->type == BUS_MSG_ACK)
         on_ack(c, board, payload, h->length);

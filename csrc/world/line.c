@@ -30,6 +30,12 @@ void log_put(struct sink *log, uint64_t tick, uint16_t board, uint8_t direction,
     log->used += n + LOG_RECORD_BYTES;
 }
 
+/* HELLO and its like: in no sequence number, counter or hash (csrc/boards/link.h). */
+static int is_outside(uint8_t type) {
+    unsigned facts = bus_message_facts(type);
+    return facts != 0 && !(facts & BUS_IS_HASHED);
+}
+
 void line_restart(struct line *l) {
     bus_receiver_init(&l->from_board);
     bus_receiver_init(&l->from_flight);
@@ -57,7 +63,7 @@ void line_flight_bytes(struct line *l, struct sink *log) {
     l->ledger.tx_bytes += l->out.used;
     while ((r = bus_receiver_next(&l->from_flight, &p, end, &f)) != BUS_RX_MORE) {
         l->stats.tx_frames += (uint64_t)(r == BUS_RX_FRAME);
-        if (r == BUS_RX_FRAME && f.header.type == BUS_MSG_HELLO_REQ) {
+        if (r == BUS_RX_FRAME && is_outside(f.header.type)) {
             l->ledger.tx_bytes -= f.wire_length;
             continue;
         }
@@ -177,7 +183,7 @@ static void on_report(struct line *l, const struct bus_frame *f) {
 static int on_bench_frame(struct line *l, const struct bus_frame *f, struct sink *log) {
     uint8_t type = f->header.type;
     int repeat = f->header.flags & BUS_FRAME_FLAG_REPEAT;
-    if (type == BUS_MSG_HELLO)
+    if (is_outside(type))
         return 0;
     int done = type == BUS_MSG_DONE_NODE || type == BUS_MSG_DONE_POWER;
     if (!repeat) {
@@ -203,9 +209,9 @@ static int on_frame(struct line *l, const struct bus_frame *f, struct sink *log)
     l->stats.rx_frames++;
     if (f->header.type == BUS_MSG_LINK_REPORT)
         on_report(l, f);
-    if (f->header.type == BUS_MSG_HELLO) {
+    if (f->header.type == BUS_MSG_HELLO)
         on_hello(l, f);
-    } else {
+    if (!is_outside(f->header.type)) {
         l->ledger.rx_bytes += f->wire_length;
         l->ledger.rx_frames++;
     }
@@ -214,7 +220,7 @@ static int on_frame(struct line *l, const struct bus_frame *f, struct sink *log)
     if (!present && f->header.type != BUS_MSG_HELLO)
         return 0;
     sink_put(&l->forward, f->wire, f->wire_length);
-    if (f->header.type != BUS_MSG_HELLO && !(f->header.flags & BUS_FRAME_FLAG_REPEAT))
+    if (!is_outside(f->header.type) && !(f->header.flags & BUS_FRAME_FLAG_REPEAT))
         log_put(log, l->tick, l->board, LOG_FROM_BOARD, f->wire, f->wire_length);
     return 0;
 }

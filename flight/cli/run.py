@@ -24,6 +24,7 @@ from flight.pacing import Pacing
 from flight.radio import Radio, parse_address
 from flight.storage import Storage
 from ground.recorder import Recorder
+from hal.link import MADE
 from hal.pacing import parse_speed
 from hal.remote import RemoteWorld
 from hal.rig import Rig, load_rig
@@ -81,7 +82,7 @@ def add(commands: Any) -> None:
     where = p.add_mutually_exclusive_group(required=True)
     where.add_argument("--rig", help="name of a rig that ships, or a .toml file")
     where.add_argument("--world", metavar="SOCKET", help="fly the world that `hal serve` has at this socket")
-    p.add_argument("--backend", choices=("mock", "process"), help="put every board on this back end")
+    p.add_argument("--backend", choices=MADE, help="put every board on this back end")
     length = p.add_mutually_exclusive_group()
     length.add_argument("--orbits", type=_seconds, metavar="N", help="fly so many orbits")
     length.add_argument("--for", type=_seconds, dest="seconds", metavar="SECONDS", help="fly so long (simulated)")
@@ -191,8 +192,7 @@ def _pace(args: argparse.Namespace, rig: Rig) -> float | None:
         return None
     if args.speed is not None:
         return None if math.isinf(args.speed) else float(args.speed)
-    real = any(b.backend == "serial" for b in rig.boards)
-    return 1.0 if real else None
+    return None if all(b.made for b in rig.boards) else 1.0
 
 
 def _until(args: argparse.Namespace, flight: _Flight) -> int | None:

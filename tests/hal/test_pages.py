@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from hal.rig import BOARD_FAULTS, LINKS, PLANT_FAULTS, load_rig
+from hal.link import BACKENDS
+from hal.rig import BOARD_FAULTS, PLANT_FAULTS, load_rig
 
 PAGE = (Path(__file__).parents[2] / "docs" / "rigs.md").read_text(encoding="utf-8")
 
@@ -21,5 +22,5 @@ def test_the_example_is_a_rig(tmp_path: Path):
 def test_every_fault_and_link_is_on_the_page():
     for word in (*BOARD_FAULTS, *PLANT_FAULTS):
         assert f"`{word}`" in PAGE
-    for link in LINKS:
+    for link in BACKENDS:
         assert f"`{link}:" in PAGE

@@ -101,8 +101,11 @@ MISTAKES = [
     ((NODES, ""), "boards.node0: missing, expected a table of its own or a default"),
     (("[boards.nodes]", "[boards.nodez]"), "boards.nodez: unknown key, expected power, nodes, or node0 .. node15"),
     (("[boards.nodes]", "[boards.node16]"), "boards.node16: out of range, the satellite has node0 .. node15"),
-    ((NODES, '[boards.nodes]\nlink = "mok:"'), "'mok:' is not a link, expected mock:"),
-    ((NODES, '[boards.nodes]\nlink = "serial:"'), "'serial:' names no port, expected"),
+    ((NODES, '[boards.nodes]\nlink = "mok:"'), "link 'mok:': unknown back end, expected one of mock:"),
+    (
+        (NODES, '[boards.nodes]\nlink = "serial:"'),
+        "link 'serial:': names no USB-SERIAL-NUMBER, expected serial:USB-SERIAL-NUMBER",
+    ),
     ((NODES, '[boards.nodes]\nlink = "serial:AB"'), "two boards share the link 'serial:AB', expected a port each"),
     ('[[fault]]\nkind = "off"\nat_s = 1\nboard = "node99"', "fault[0].board: no board 'node99', expected power, node0"),
     ('[[fault]]\nkind = "explode"\nat_s = 1', "fault[0].kind: 'explode' cannot be injected, expected one of off, "),
