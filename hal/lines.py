@@ -218,7 +218,7 @@ class Lines:
             if waited_s >= (LOSSY_GUARD_S if link.lossy else DONE_GUARD_S):
                 self._drop(i)
             elif link.lossy:
-                n = lib.world_retransmit(self._world, i, self._bytes)
+                n = lib.world_ask_again(self._world, i, self._bytes)
                 if n > 0:
                     self._send(i, bytes(ffi.buffer(self._bytes[0], n)))
 

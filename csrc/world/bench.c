@@ -148,7 +148,7 @@ static int done_node(struct bench *b, uint16_t board, const struct bus_frame *f,
     a->workload = m.workload;
     b->cap_mw[board - 1] = m.cap_mw;
     *state_hash = m.state_hash;
-    return 0;
+    return m.flags;
 }
 
 static int done_power(struct bench *b, uint16_t board, const struct bus_frame *f, uint32_t *state_hash) {
@@ -163,7 +163,7 @@ static int done_power(struct bench *b, uint16_t board, const struct bus_frame *f
     a->heater = m.heater;
     a->clear_latches = m.clear_latches;
     *state_hash = m.state_hash;
-    return 0;
+    return m.flags;
 }
 
 static int done_channels(struct bench *b, uint16_t board, const struct bus_frame *f) {

@@ -40,9 +40,9 @@ void line_restart(struct line *l) {
     bus_receiver_init(&l->from_board);
     bus_receiver_init(&l->from_flight);
     l->out.used = l->forward.used = l->held.used = l->log.used = 0;
-    l->tick_at = l->sent = 0;
+    l->tick_at = l->sent = l->later = 0;
     l->verdict = WORLD_HELLO_NONE;
-    l->open = l->fresh = l->expect_set = 0;
+    l->open = l->booting = l->fresh = l->expect_set = 0;
     l->bench_seq = 0;
     l->epoch.known = 0;
     l->begin = l->ledger;
@@ -107,7 +107,16 @@ void line_bench_frame(struct line *l, uint8_t type, const uint8_t *payload, size
         log_put(log, l->tick, l->board, LOG_TO_BOARD, wire, length);
 }
 
-void line_retransmit(struct line *l) {
+size_t line_hello_request(struct line *l, uint8_t out[static BUS_MAX_WIRE]) {
+    struct bus_header h = {
+        .type = BUS_MSG_HELLO_REQ, .src = BUS_ADDRESS_BENCH, .dst = BUS_ADDRESS_ANY, .t_us = l->t_us};
+    size_t n = bus_frame_encode(&h, NULL, out);
+    l->stats.tx_frames++;
+    l->stats.tx_bytes += n;
+    return n;
+}
+
+static void retransmit(struct line *l) {
     const uint8_t *p = l->out.bytes + l->tick_at, *end = l->out.bytes + l->out.used;
     struct bus_receiver again;
     struct bus_frame f;
@@ -123,7 +132,53 @@ void line_retransmit(struct line *l) {
     l->stats.retransmissions++;
 }
 
+void line_ask_again(struct line *l) {
+    uint8_t wire[BUS_MAX_WIRE];
+    if (l->booting)
+        sink_put(&l->out, wire, line_hello_request(l, wire));
+    else
+        retransmit(l);
+}
+
+/* ---------------------------------------------------------------- to flight */
+
+size_t line_to_flight(const struct line *l) {
+    return l->forward.used - l->later;
+}
+
+void line_forwarded(struct line *l) {
+    memmove(l->forward.bytes, l->forward.bytes + line_to_flight(l), l->later);
+    l->forward.used = l->later;
+    l->later = 0;
+}
+
+static void forward(struct line *l, const uint8_t *wire, size_t n) {
+    size_t before = l->forward.used;
+    sink_put(&l->forward, wire, n);
+    if (l->booting)
+        l->later += l->forward.used - before;
+}
+
 /* ---------------------------------------------------------------- from the board */
+
+/* A new epoch: from `base` on the two ends count the same. */
+static void begin_epoch(struct line *l, const struct ledger *base, uint32_t boot_count, int known) {
+    l->epoch = (struct epoch){.base = *base, .boot_count = boot_count, .known = known};
+    l->fresh = 1;
+    l->expect_set = 0;
+    l->stats.epochs++;
+}
+
+/* The HELLO that ends a reset. It is told to flight as the boot said it, also when that got lost and this is the answer
+ * to a request. */
+static void on_boot(struct line *l, const struct bus_frame *f, uint32_t boot_count) {
+    uint8_t wire[BUS_MAX_WIRE];
+    struct bus_header as_boot = f->header;
+    as_boot.dst = BUS_ADDRESS_ANY;
+    begin_epoch(l, &l->ledger, boot_count, 1);
+    forward(l, wire, bus_frame_encode(&as_boot, f->payload, wire));
+    l->booting = l->open = 0;
+}
 
 static void on_hello(struct line *l, const struct bus_frame *f) {
     struct bus_hello hello;
@@ -135,19 +190,19 @@ static void on_hello(struct line *l, const struct bus_frame *f) {
                  : hello.role != l->address                     ? WORLD_HELLO_ROLE
                  : !(hello.capabilities & BUS_CAPABILITY_BENCH) ? WORLD_HELLO_BENCH
                                                                 : WORLD_HELLO_GOOD;
-    if (l->epoch.known && hello.boot_count == l->epoch.boot_count)
+    int boot = f->header.dst == BUS_ADDRESS_ANY, is_new = hello.boot_count != l->epoch.boot_count;
+    if (l->booting && (boot || is_new)) {
+        on_boot(l, f, hello.boot_count);
         return;
-    /* A boot says HELLO to any. Then what was sent since the tick began reached the board after its boot, because the
-     * reset was at the end of the last tick. An answer to a request tells only that a boot was missed. */
-    int boot = f->header.dst == BUS_ADDRESS_ANY;
-    if (!boot && hello.boot_count == l->epoch.boot_count)
+    }
+    if (!is_new && (l->epoch.known || !boot))
         return;
-    l->epoch = (struct epoch){.base = l->begin, .boot_count = hello.boot_count, .known = boot};
-    l->epoch.base.rx_bytes = l->ledger.rx_bytes;
-    l->epoch.base.rx_frames = l->ledger.rx_frames;
-    l->fresh = 1;
-    l->expect_set = 0;
-    l->stats.epochs++;
+    /* A boot says HELLO to any. Then what was sent since the tick began reached the board after its boot. An answer to
+     * a request tells only that a boot was missed. */
+    struct ledger base = l->begin;
+    base.rx_bytes = l->ledger.rx_bytes;
+    base.rx_frames = l->ledger.rx_frames;
+    begin_epoch(l, &base, hello.boot_count, boot);
 }
 
 /* Counts the change of a difference between the two ends' counts, modulo 2^32. */
@@ -193,14 +248,17 @@ static int on_bench_frame(struct line *l, const struct bus_frame *f, struct sink
         l->expect_set = 1;
         log_put(log, l->tick, l->board, LOG_FROM_BOARD, f->wire, f->wire_length);
     }
-    if (!l->open || f->header.t_us != l->t_us || (!done && type != BUS_MSG_DONE_CHANNELS) ||
-        l->done(l->done_ctx, l->board, f)) {
+    int awaited = l->open && !l->booting && f->header.t_us == l->t_us && (done || type == BUS_MSG_DONE_CHANNELS);
+    int flags = awaited ? l->done(l->done_ctx, l->board, f) : -1;
+    if (flags < 0) {
         l->stats.stray_done++;
         return 0;
     }
-    if (done)
+    if (done && flags & BUS_DONE_FLAG_RESET)
+        l->booting = 1;
+    else if (done)
         l->open = 0;
-    return done;
+    return !l->open;
 }
 
 /* Returns 1 when the frame closes the open tick. */
@@ -209,8 +267,12 @@ static int on_frame(struct line *l, const struct bus_frame *f, struct sink *log)
     l->stats.rx_frames++;
     if (f->header.type == BUS_MSG_LINK_REPORT)
         on_report(l, f);
-    if (f->header.type == BUS_MSG_HELLO)
+    if (f->header.type == BUS_MSG_HELLO) {
+        int booting = l->booting;
         on_hello(l, f);
+        if (booting)
+            return !l->open;
+    }
     if (!is_outside(f->header.type)) {
         l->ledger.rx_bytes += f->wire_length;
         l->ledger.rx_frames++;
@@ -219,18 +281,18 @@ static int on_frame(struct line *l, const struct bus_frame *f, struct sink *log)
         return present ? on_bench_frame(l, f, log) : 0;
     if (!present && f->header.type != BUS_MSG_HELLO)
         return 0;
-    sink_put(&l->forward, f->wire, f->wire_length);
+    forward(l, f->wire, f->wire_length);
     if (!is_outside(f->header.type) && !(f->header.flags & BUS_FRAME_FLAG_REPEAT))
         log_put(log, l->tick, l->board, LOG_FROM_BOARD, f->wire, f->wire_length);
     return 0;
 }
 
 static void on_damage(struct line *l, const struct bus_frame *f, struct sink *log) {
-    if (l->stats.state != WORLD_BOARD_PRESENT)
+    if (l->stats.state != WORLD_BOARD_PRESENT || l->booting)
         return; /* what a line carried before its board said who it is */
     l->stats.damaged_received++;
     l->ledger.rx_bytes += f->wire_length;
-    sink_put(&l->forward, f->wire, f->wire_length);
+    forward(l, f->wire, f->wire_length);
     log_put(log, l->tick, l->board, LOG_FROM_BOARD, f->wire, f->wire_length);
 }
 

@@ -181,7 +181,7 @@ int world_absent(struct world *w, uint32_t board) {
         bench_release(&w->bench, (uint16_t)board);
     }
     l->stats.state = WORLD_BOARD_ABSENT;
-    l->open = 0;
+    l->open = l->booting = 0;
     return WORLD_OK;
 }
 
@@ -189,12 +189,7 @@ size_t world_hello_request(struct world *w, uint32_t board, uint8_t *out) {
     struct line *l = line_of(w, board);
     if (l == NULL || l->stats.state != WORLD_BOARD_JOINING)
         return 0;
-    struct bus_header h = {
-        .type = BUS_MSG_HELLO_REQ, .src = BUS_ADDRESS_BENCH, .dst = BUS_ADDRESS_ANY, .t_us = w->t_us};
-    size_t n = bus_frame_encode(&h, NULL, out);
-    l->stats.tx_frames++;
-    l->stats.tx_bytes += n;
-    return n;
+    return line_hello_request(l, out);
 }
 
 /* ---------------------------------------------------------------- the tick */
@@ -259,11 +254,11 @@ int world_external_rx(struct world *w, uint32_t board, const uint8_t *bytes, siz
     return WORLD_OK;
 }
 
-int world_retransmit(struct world *w, uint32_t board, const uint8_t **bytes) {
+int world_ask_again(struct world *w, uint32_t board, const uint8_t **bytes) {
     struct line *l = line_of(w, board);
     if (l == NULL || !l->open)
         return WORLD_ERR_STATE;
-    line_retransmit(l);
+    line_ask_again(l);
     return (int)world_external_tx(w, board, bytes);
 }
 
@@ -292,10 +287,10 @@ static void gather(struct world *w, struct line *l) {
         size_t n = mock_take(m, &bytes);
         line_receive(l, bytes, n, &w->log);
     }
-    if (l->forward.used) {
-        bus_batch_append(&w->rx, l->board, l->forward.bytes, l->forward.used);
-        l->forward.used = 0;
-    }
+    size_t n = line_to_flight(l);
+    if (n)
+        bus_batch_append(&w->rx, l->board, l->forward.bytes, n);
+    line_forwarded(l);
 }
 
 int world_tick_collect(struct world *w, const struct bus_batch **rx) {

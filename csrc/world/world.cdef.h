@@ -60,7 +60,9 @@ int world_run(struct world *w, uint32_t max_ticks, bus_participant step, void *c
 int world_tick_begin(struct world *w);
 size_t world_external_tx(struct world *w, uint32_t board, const uint8_t **bytes);
 int world_external_rx(struct world *w, uint32_t board, const uint8_t *bytes, size_t n);
-int world_retransmit(struct world *w, uint32_t board, const uint8_t **bytes); /* bytes to send: the TICK again */
+/* For a board that is late: bytes to send, its TICK again, or a HELLO_REQ while it boots (DONE told of a reset, and
+ * nothing that is sent before the boot's HELLO arrives there). */
+int world_ask_again(struct world *w, uint32_t board, const uint8_t **bytes);
 uint32_t world_waiting(const struct world *w); /* external boards that have not answered */
 int world_is_waiting(const struct world *w, uint32_t board);
 int world_tick_end(struct world *w, bus_participant step, void *ctx);

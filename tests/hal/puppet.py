@@ -65,7 +65,16 @@ def power_board(board: Board, nodes: int) -> Puppet:
     volts = {"array_mv": 135_000, "charge_ma": 22_000, "charge_mv": 98_400, "uvlo_mv": 0}
     return Puppet(
         board,
-        {"pages": 1, "heater": 0, "clear_latches": 0, "flags": 0, "state_hash": 0, "rx_frames": 0, "rx_errors": 0, **volts},
+        {
+            "pages": 1,
+            "heater": 0,
+            "clear_latches": 0,
+            "flags": 0,
+            "state_hash": 0,
+            "rx_frames": 0,
+            "rx_errors": 0,
+            **volts,
+        },
         channels,
     )
 

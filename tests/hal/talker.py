@@ -53,6 +53,15 @@ def frames(data: bytes) -> Iterator[tuple[int, bytes]]:
             yield int(f.header.type), bytes(ffi.buffer(f.payload, f.header.length))
 
 
+def split(data: bytes) -> tuple[list[bytes], bytes]:
+    """The frames of undamaged bytes, each as on the wire, and the unfinished rest."""
+    whole = []
+    while (end := data.find(b"\0", 1)) > 0:
+        whole.append(data[: end + 1])
+        data = data[end + 1 :]
+    return whole, data
+
+
 def records(batch: bytes | memoryview) -> dict[int, bytes]:
     """Bytes per board index of a batch."""
     found: dict[int, bytes] = {}
