@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flight._native import ffi
+from hal.rig import Rig
 from hal.satellite import Satellite
 
 BOOT_MIN_MS = 1000  # of the ICD
@@ -64,12 +65,14 @@ def _shed(config: Any, s: Satellite) -> None:
         config.shed_tier[i] = s.shed_tier_of(i)
 
 
-def configuration(s: Satellite, tick_us: int, session: int, adopt: bool) -> Any:
+def configuration(rig: Rig, session: int, adopt: bool) -> Any:
     """A `struct ctl_config *`. session: of the bus, above every earlier one; adopt: see csrc/control/control.h."""
     config = ffi.new("struct ctl_config *")
+    s = rig.satellite
     config.nodes = s.node.count
     config.session = session
-    config.tick_us = tick_us
+    config.tick_us = rig.tick_us
+    config.firmware_hash = rig.firmware_hash
     config.adopt = adopt
     _node(config.node, s)
     _power(config.power, s)

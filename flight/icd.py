@@ -17,8 +17,8 @@ import numpy as np
 
 ICD_NAME = "space-link"
 ICD_VERSION = 1
-ICD_HASH = 0xB8F0FA4E2612BA78
-ICD_SHA256 = "b8f0fa4e2612ba78ace7cfd94466353859cb4e6dc00ea41ec14f19514e1c4d3e"
+ICD_HASH = 0x32DE7153C14A5D7A
+ICD_SHA256 = "32de7153c14a5d7a4d698dc65c22c8d26802f4375aca6c86f22ff45b903e5555"
 MAX_PAYLOAD = 1024
 
 
@@ -176,7 +176,7 @@ class Failure(IntEnum):
 
 
 class Refusal(IntEnum):
-    """Why a board is not flown. configuration: it rejected what the satellite's file says of it."""
+    """Why a board is not flown. configuration: it rejected what the satellite's file says of it; firmware_hash: it runs another version's firmware."""
 
     BAD_HELLO = 1
     WRONG_KIND = 2
@@ -184,6 +184,7 @@ class Refusal(IntEnum):
     ICD_HASH = 4
     DUPLICATE = 5
     CONFIGURATION = 6
+    FIRMWARE_HASH = 7
 
 
 class ModeReason(IntEnum):

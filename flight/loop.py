@@ -39,7 +39,7 @@ class Loop:
         size = lib.ctl_bytes(self.count)
         self._memory = ffi.new("uint64_t[]", (size + 7) // 8)
         self._ctl = ffi.cast("struct ctl *", self._memory)
-        config = configuration(rig.satellite, rig.tick_us, session, adopt)
+        config = configuration(rig, session, adopt)
         lib.ctl_init(self._ctl, config)
         self.nodes: Any = lib.ctl_nodes(self._ctl)
         self.step = int(ffi.cast("uintptr_t", ffi.addressof(lib, "ctl_step")))

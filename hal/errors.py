@@ -13,6 +13,10 @@ class LinkError(HalError):
     """A link cannot be opened: absent or busy port, unknown URL, no permission."""
 
 
+class ImageError(HalError):
+    """A firmware image is missing, malformed, damaged, or not for the board that it is meant for."""
+
+
 class LinkDownError(HalError):
     """An open link has ended: unplugged, or its process exited. The link has closed itself."""
 

@@ -13,11 +13,13 @@ from typing import Any
 
 from hal._native import ffi, lib
 from hal.errors import BoardRefusedError, HalError, LinkDownError
+from hal.identity import check, from_native
 from hal.link import Board, Link
 
 Opener = Callable[[str, Board], Link]
 
 HELLO_GUARD_S = 10.0
+LOSSY_HELLO_GUARD_S = 3.0
 HELLO_REQUEST_S = 0.2
 """A board on a lossy line that says nothing is asked for its HELLO so often."""
 DONE_GUARD_S = 30.0
@@ -26,8 +28,6 @@ LOSSY_GUARD_S = 2.0
 RETRANSMIT_S = 0.25
 RECONNECT_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 
-KINDS = {1: "power_board", 2: "compute_node"}
-
 
 @dataclass
 class _Join:
@@ -35,6 +35,8 @@ class _Join:
 
     started: float
     asked: float
+    heard: int
+    """bytes that the line had brought before"""
 
 
 @dataclass
@@ -43,24 +45,6 @@ class _Lost:
 
     at: float
     tries: int = 0
-
-
-def check_hello(pointer: Any, board: Board, url: str) -> bool:
-    """True when the joining board has proven its identity, False when it has said nothing yet.
-
-    Raises `BoardRefusedError` with the reason when it is another board than the rig says.
-    """
-    hello = ffi.new("struct bus_hello *")
-    verdict = lib.world_verdict(pointer, _index(board), hello)
-    if verdict in (lib.WORLD_HELLO_NONE, lib.WORLD_HELLO_GOOD):
-        return bool(verdict == lib.WORLD_HELLO_GOOD)
-    reasons = {
-        lib.WORLD_HELLO_ICD: f"its ICD hash is {hello.icd_hash:016x}, expected {lib.world_icd_hash():016x}",
-        lib.WORLD_HELLO_KIND: f"it is a {KINDS.get(hello.kind, hello.kind)}, expected a {KINDS[board.kind]}",
-        lib.WORLD_HELLO_ROLE: f"its address is {hello.role}, expected {board.address}",
-        lib.WORLD_HELLO_BENCH: "its firmware takes no TICK (a flight build), expected one for the bench",
-    }
-    raise BoardRefusedError(f"board {board.role} on {url} refused: {reasons[verdict]}")
 
 
 def _index(board: Board) -> int:
@@ -80,6 +64,12 @@ class Lines:
         self._by_fd: dict[int, int] = {}
         self._joining: dict[int, _Join] = {}
         self._lost: dict[int, _Lost] = {}
+        self._hello = ffi.new("struct bus_hello *")
+        self._link_stats = ffi.new("struct world_link *")
+        self.present: dict[bytes, str] = {}
+        """hardware id -> role of every board that has proven who it is, mocks included"""
+        self.absent_because: dict[str, str] = {}
+        """role -> why the board went, or is not taken back"""
         self._bytes = ffi.new("const uint8_t **")
 
     def __bool__(self) -> bool:
@@ -105,8 +95,27 @@ class Lines:
             self._forget(i)
             self._joining.pop(i, None)
             self._lost.pop(i, None)
-            self._boards.pop(i, None)
+            _, board = self._boards.pop(i, ("", None))
+            if board is not None:
+                self.leave(board.role)
             lib.world_absent(self._world, i)
+
+    def admit(self, url: str, board: Board) -> bool:
+        """Take a board that has said who it is; False when it has said nothing yet. Raises `BoardRefusedError`."""
+        i = _index(board)
+        if not lib.world_hello(self._world, i, self._hello):
+            return False
+        hello = from_native(self._hello)
+        check(hello, board, url, self.present)
+        lib.world_admit(self._world, i)
+        self.leave(board.role)
+        self.present[hello.hardware_id] = board.role
+        self.absent_because.pop(board.role, None)
+        return True
+
+    def leave(self, role: str) -> None:
+        """A board is gone: its hardware id may be seen elsewhere from now on."""
+        self.present = {one: of for one, of in self.present.items() if of != role}
 
     def urls(self) -> dict[int, str]:
         """URL of every line that is open, by board index."""
@@ -117,7 +126,8 @@ class Lines:
         return self._links.get(index)
 
     def exchange(self) -> None:
-        """After world_tick_begin: send every board its bytes and carry answers until nobody is waited for."""
+        """After world_tick_begin: send every board its bytes and carry answers until nobody is waited for. A board that
+        turns out to be another one (a cable was swapped) is let go."""
         for i in list(self._links):
             n = lib.world_external_tx(self._world, i, self._bytes)
             if n:
@@ -125,10 +135,12 @@ class Lines:
         started = resent = self._clock()
         while lib.world_waiting(self._world):
             self._receive(RETRANSMIT_S)
+            self._judge()
             now = self._clock()
             if now - resent >= RETRANSMIT_S and lib.world_waiting(self._world):
                 resent = now
                 self._overdue(now - started)
+        self._judge()
 
     def reconnect(self) -> None:
         """Between ticks, without waiting: try lost ports again, with back-off. A board that is not who it should be
@@ -152,7 +164,7 @@ class Lines:
         self._links[i] = link
         self._boards[i] = (url, board)
         now = self._clock()
-        self._joining[i] = _Join(now, now)
+        self._joining[i] = _Join(now, now, self._heard(i))
         lib.world_join_external(self._world, i)
         if link.fileno() >= 0:
             self._by_fd[link.fileno()] = i
@@ -164,9 +176,9 @@ class Lines:
         """Do it; on failure the line is closed and tried again later."""
         try:
             action()
-        except HalError:
+        except HalError as error:
             lost = self._lost[i]
-            self._drop(i)
+            self._drop(i, str(error))
             self._joining.pop(i, None)
             lost.tries += 1
             lost.at = self._clock() + RECONNECT_S[min(lost.tries, len(RECONNECT_S) - 1)]
@@ -177,22 +189,52 @@ class Lines:
         if i not in self._links:
             raise BoardRefusedError(f"board {board.role} on {url} refused: its line ended before its HELLO")
         state, now = self._joining[i], self._clock()
-        if check_hello(self._world, board, url):
+        guard_s = LOSSY_HELLO_GUARD_S if self._links[i].lossy else HELLO_GUARD_S
+        if self.admit(url, board):
             del self._joining[i]
-            lib.world_admit(self._world, i)
-        elif now - state.started > HELLO_GUARD_S:
-            raise BoardRefusedError(f"board {board.role} on {url} refused: no HELLO within {HELLO_GUARD_S:g} s")
+        elif now - state.started > guard_s:
+            raise BoardRefusedError(f"board {board.role} on {url} refused: {self._silence(i, guard_s)}")
         elif self._links[i].lossy and now - state.asked >= HELLO_REQUEST_S:
             state.asked = now
             out = ffi.new("uint8_t[]", int(lib.BUS_MAX_WIRE))
             self._send(i, bytes(ffi.buffer(out, lib.world_hello_request(self._world, i, out))))
 
+    def _silence(self, i: int, guard_s: float) -> str:
+        """Why a board that has said no HELLO is refused."""
+        heard = self._heard(i) - self._joining[i].heard
+        what = f"{heard} bytes and no HELLO" if heard else "no HELLO"
+        likely = "the baud rate, or what is plugged in" if heard else "power and cable, or flash it"
+        return f"{what} within {guard_s:g} s; check {likely}: `hal doctor --rig {self._boards[i][1].rig}` tells more"
+
+    def _heard(self, i: int) -> int:
+        lib.world_link(self._world, i, self._link_stats)
+        return int(self._link_stats.rx_bytes)
+
+    def _judge(self) -> None:
+        """Look at every HELLO that is new."""
+        while (i := lib.world_next_hello(self._world)) >= 0:
+            self._still_the_same(i)
+
+    def _still_the_same(self, i: int) -> None:
+        """A board that is present has said HELLO again: it booted, or another one is on its line now."""
+        url, board = self._boards[i]
+        if board.role not in self.present.values():
+            return  # it is joining, and judged there
+        lib.world_hello(self._world, i, self._hello)
+        hello = from_native(self._hello)
+        try:
+            check(hello, board, url, self.present)
+            if self.present.get(hello.hardware_id) != board.role:
+                raise BoardRefusedError(f"board {board.role} on {url}: another board, {hello.hardware_id.hex()}")
+        except BoardRefusedError as error:
+            self._drop(i, str(error))
+
     def _send(self, i: int, data: bytes) -> None:
         try:
             link = self._links[i]
             link.send(data)
-        except LinkDownError:
-            self._drop(i)
+        except LinkDownError as error:
+            self._drop(i, str(error))
             return
         if link.fileno() < 0:
             self._read(i)
@@ -205,8 +247,8 @@ class Lines:
     def _read(self, i: int) -> None:
         try:
             data = self._links[i].recv()
-        except LinkDownError:
-            self._drop(i)
+        except LinkDownError as error:
+            self._drop(i, str(error))
             return
         if data:
             lib.world_external_rx(self._world, i, data, len(data))
@@ -215,16 +257,20 @@ class Lines:
         for i, link in list(self._links.items()):
             if not lib.world_is_waiting(self._world, i):
                 continue
-            if waited_s >= (LOSSY_GUARD_S if link.lossy else DONE_GUARD_S):
-                self._drop(i)
+            guard_s = LOSSY_GUARD_S if link.lossy else DONE_GUARD_S
+            if waited_s >= guard_s:
+                self._drop(i, f"{link.url}: no DONE for {guard_s:g} s")
             elif link.lossy:
                 n = lib.world_ask_again(self._world, i, self._bytes)
                 if n > 0:
                     self._send(i, bytes(ffi.buffer(self._bytes[0], n)))
 
-    def _drop(self, i: int) -> None:
-        """The line has ended, or its board is silent: ABSENT, and the world goes on."""
+    def _drop(self, i: int, why: str) -> None:
+        """The line has ended, or its board is silent or another one: ABSENT, and the world goes on."""
         lossy = i in self._links and self._links[i].lossy
+        role = self._boards[i][1].role
+        self.leave(role)
+        self.absent_because[role] = why
         self._forget(i)
         lib.world_absent(self._world, i)
         if lossy:

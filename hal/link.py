@@ -29,12 +29,14 @@ class BackEnd:
     made: bool = True
     """the world makes the board itself: it keeps its persistent memory and can switch it off and on"""
     needs_target: bool = False
+    image: bool = False
+    """the board runs a firmware image, whose CRC it has to name"""
 
 
 BACKENDS: dict[str, BackEnd] = {
     "mock": BackEnd(""),
     "process": BackEnd(""),
-    "serial": BackEnd("USB-SERIAL-NUMBER", ("baud",), made=False, needs_target=True),
+    "serial": BackEnd("USB-SERIAL-NUMBER", ("baud",), made=False, needs_target=True, image=True),
 }
 """Scheme -> back end; each is a module of its own in hal/backends."""
 
@@ -52,9 +54,13 @@ class Board:
     address: int
     """bus address"""
     hardware_id: bytes
-    """12 bytes"""
+    """12 bytes; b"" where any will do, because the world does not make the board"""
     nvm: Path | None = None
     """file that keeps the board's persistent memory; None: memory that lives as long as the world"""
+    image: Path | None = None
+    """the firmware image that it runs; None: a program of this host, which has none"""
+    rig: str = "RIG"
+    """how a command names the rig, for messages that say what to do"""
 
 
 class Link(Protocol):
@@ -119,6 +125,13 @@ def parse_url(text: str) -> Url:
             expected = ", ".join(back_end.options) or "none"
             raise LinkError(f"link '{text}': unknown option '{key}', expected {expected}")
     return Url(scheme, target, options, text)
+
+
+def parse_hardware_id(text: str) -> bytes:
+    """12 bytes from 24 hexadecimal digits. Raises `LinkError`."""
+    if len(text) != 24 or not set(text.lower()) <= set("0123456789abcdef"):
+        raise LinkError(f"hardware id '{text}', expected 24 hexadecimal digits")
+    return bytes.fromhex(text)
 
 
 def open_link(url: str, board: Board) -> Link:

@@ -6,21 +6,20 @@ Rigs that ship are in hal/rigs; any other is given by its path.
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from hal.errors import LinkError, RigError
-from hal.link import BACKENDS, MADE, parse_url
+from hal.errors import RigError
+from hal.firmware import firmware_hash
+from hal.link import BACKENDS, MADE
+from hal.rig_boards import BoardSpec, read_boards
 from hal.satellite import Satellite, find, load_satellite
 from hal.strict import Length, Range, build, read_toml
 
 HERE = Path(__file__).parent
 SHIPPED = HERE / "rigs"
 ORBITS = HERE / "orbits"
-POWER_BOARD = "power"
 BOARD_FAULTS = ("off",)
 PLANT_FAULTS = {
     "string_open": "string",
@@ -56,25 +55,6 @@ class Orbit:
     def tle_path(self) -> Path | None:
         """The resolved path of the element set; None for a computed orbit."""
         return Path(self.tle) if self.tle is not None else None
-
-
-@dataclass(frozen=True, slots=True)
-class BoardSpec:
-    """One board: `role` is "power" or "nodeI"; `index` is 0 for the power board, 1 + I for node I."""
-
-    role: str
-    index: int
-    link: str
-
-    @property
-    def backend(self) -> str:
-        """First part of the link's URL, a key of `hal.link.BACKENDS`."""
-        return self.link.partition(":")[0]
-
-    @property
-    def made(self) -> bool:
-        """The world makes this board; it is not one that is plugged in."""
-        return BACKENDS[self.backend].made
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +103,6 @@ class _File:
 
 
 @dataclass(frozen=True, slots=True)
-class _Board:
-    link: str
-
-
-@dataclass(frozen=True, slots=True)
 class Rig:
     """What a world is made of. `boards` is in index order and complete; `sha256` is over the files it came from."""
 
@@ -142,6 +117,13 @@ class Rig:
     timeline: tuple[Entry, ...]
     faults: tuple[Fault, ...]
     sha256: str
+    asked: str = "RIG"
+    """the name or path that it was loaded by, for messages that name a command"""
+
+    @property
+    def firmware_hash(self) -> bytes:
+        """8 bytes that the HELLO of every board has to name."""
+        return firmware_hash()
 
     @property
     def tick_us(self) -> int:
@@ -164,7 +146,10 @@ class Rig:
             return self
         if backend not in MADE:
             raise RigError(f"back end '{backend}' makes no boards, expected one of {', '.join(MADE)}")
-        boards = tuple(replace(b, link=f"{backend}:") for b in self.boards)
+        images = BACKENDS[backend].image
+        boards = tuple(
+            BoardSpec(b.role, b.index, f"{backend}:", image=b.image if images else None) for b in self.boards
+        )
         _check_faults(self.faults, boards, self.satellite, str(self.path))
         return replace(self, boards=boards)
 
@@ -183,7 +168,7 @@ def load_rig(name_or_path: str) -> Rig:
         raise RigError(f"{file}: name: '{raw.name}', expected a word without a slash, not beginning with a dot")
     _check_tick(raw.tick_s, f"{file}: tick_s")
     satellite = load_satellite(raw.satellite, beside=path.parent)
-    boards = _boards(raw.boards, satellite.node.count, file)
+    boards = read_boards(raw.boards, satellite.node.count, path)
     _check_faults(raw.fault, boards, satellite, file)
     timeline = [entry for i, e in enumerate(raw.timeline) for entry in _expand(e, f"{file}: timeline[{i}]")]
     return Rig(
@@ -198,6 +183,7 @@ def load_rig(name_or_path: str) -> Rig:
         timeline=tuple(sorted(timeline, key=lambda e: e.at_s)),
         faults=tuple(sorted(raw.fault, key=lambda f: f.at_s)),
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        asked=name_or_path,
     )
 
 
@@ -240,39 +226,6 @@ def _orbit(orbit: Orbit, rig: Path) -> Orbit:
         if getattr(orbit, key) is None:
             raise RigError(f"{file}: orbit.{key}: missing, expected beside altitude_km")
     return orbit
-
-
-def _boards(table: Mapping[str, Any], nodes: int, file: str) -> tuple[BoardSpec, ...]:
-    """`power`, then every node: `[boards.nodes]` is the default, `[boards.nodeI]` overrides one."""
-    links: dict[str, str] = {}
-    for key, value in table.items():
-        match = re.fullmatch(r"node(0|[1-9]\d*)", key)
-        if key not in (POWER_BOARD, "nodes") and not match:
-            raise RigError(f"{file}: boards.{key}: unknown key, expected power, nodes, or node0 .. node{nodes - 1}")
-        if match and int(match[1]) >= nodes:
-            raise RigError(f"{file}: boards.{key}: out of range, the satellite has node0 .. node{nodes - 1}")
-        links[key] = _link(build(_Board, value, file, f"boards.{key}").link, f"{file}: boards.{key}.link")
-    if POWER_BOARD not in links:
-        raise RigError(f"{file}: boards.power: missing, expected a table with the power board's link")
-    boards = [BoardSpec(POWER_BOARD, 0, links[POWER_BOARD])]
-    for i in range(nodes):
-        link = links.get(f"node{i}", links.get("nodes"))
-        if link is None:
-            raise RigError(f"{file}: boards.node{i}: missing, expected a table of its own or a default [boards.nodes]")
-        boards.append(BoardSpec(f"node{i}", 1 + i, link))
-    ports = [b.link.partition("?")[0] for b in boards if not b.made]
-    for port in ports:
-        if ports.count(port) > 1:
-            raise RigError(f"{file}: boards: two boards share the link '{port}', expected a port each")
-    return tuple(boards)
-
-
-def _link(url: str, where: str) -> str:
-    try:
-        parse_url(url)
-    except LinkError as error:
-        raise RigError(f"{where}: {error}") from None
-    return url
 
 
 def _check_faults(faults: tuple[Fault, ...], boards: tuple[BoardSpec, ...], satellite: Satellite, file: str) -> None:

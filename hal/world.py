@@ -17,10 +17,12 @@ import numpy.typing as npt
 
 from hal._native import ffi, lib
 from hal.errors import WorldError
-from hal.lines import Lines, Opener, check_hello
+from hal.identity import expected_board, from_native
+from hal.lines import Lines, Opener
 from hal.link import Board, open_link
 from hal.plant import Plant
-from hal.rig import BOARD_FAULTS, BoardSpec, Fault, Rig
+from hal.rig import BOARD_FAULTS, Fault, Rig
+from hal.rig_boards import BoardSpec
 from hal.score import score_of
 
 SAMPLE_PERIOD_S = 10.0
@@ -29,13 +31,6 @@ MAX_RUN_TICKS = 10_000
 Participant = Callable[[int, memoryview], bytes]
 """A participant that is not a C function: (t_us, records that boards sent it) -> records for the boards; the format of
 the records is that of csrc/bus/batch.h."""
-
-
-def identity(rig: Rig, spec: BoardSpec, nvm: Path | None) -> Board:
-    """Who is expected in this role. Boards that the world makes get a hardware id from the rig's seed."""
-    kind = lib.BUS_BOARD_KIND_COMPUTE_NODE if spec.index else lib.BUS_BOARD_KIND_POWER_BOARD
-    hardware_id = hashlib.sha256(f"{rig.seed}:{spec.role}".encode()).digest()[:12]
-    return Board(spec.role, int(kind), int(lib.bus_address_of(spec.index)), hardware_id, nvm)
 
 
 class World:
@@ -178,6 +173,7 @@ class World:
         spec = self._spec(role)
         if spec.index in self._lines.urls():
             self._lines.close(spec.index)
+        self._lines.leave(spec.role)
         _check(lib.world_absent(self._world, spec.index))
 
     def start(self, role: str) -> None:
@@ -196,10 +192,11 @@ class World:
     def identity(self, role: str) -> dict[str, Any]:
         """What the board said of itself in its last HELLO: hardware_id, firmware_hash (hex), boot_count, ..."""
         hello = ffi.new("struct bus_hello *")
-        _check(lib.world_verdict(self._world, self.rig.index_of(role), hello))
-        numbers = {n: int(getattr(hello, n)) for n in ("kind", "role", "image_crc", "boot_count", "reset_cause")}
-        names = {n: bytes(getattr(hello, n)).hex() for n in ("hardware_id", "firmware_hash")}
-        return {**names, **numbers, "icd_hash": f"{hello.icd_hash:016x}"}
+        _check(lib.world_hello(self._world, self.rig.index_of(role), hello))
+        said = from_native(hello)
+        numbers = {n: getattr(said, n) for n in ("kind", "role", "image_crc", "boot_count", "reset_cause")}
+        names = {n: getattr(said, n).hex() for n in ("hardware_id", "firmware_hash")}
+        return {**names, **numbers, "icd_hash": f"{said.icd_hash:016x}"}
 
     def pid(self, role: str) -> int | None:
         """Process id of a board that is a child process; None for others."""
@@ -215,14 +212,13 @@ class World:
     def _join(self, specs: list[BoardSpec]) -> None:
         external: list[tuple[str, Board]] = []
         for spec in specs:
-            board = identity(self.rig, spec, self._memory(spec) if spec.made else None)
+            board = expected_board(self.rig, spec, self._memory(spec) if spec.made else None)
             if spec.backend != "mock" or self._all_external:
                 external.append((spec.link, board))
                 continue
             cause = lib.BUS_RESET_CAUSE_POWER_ON
             _check(lib.world_join_mock(self._world, spec.index, board.hardware_id, cause))
-            check_hello(self._world, board, spec.link)
-            _check(lib.world_admit(self._world, spec.index))
+            self._lines.admit(spec.link, board)
         if external:
             self._lines.open(external)
 
@@ -272,7 +268,7 @@ class World:
         links = {board.role: self.link(board.role) for board in self.rig.boards}
         score = score_of(self.rig, self.t_us, native, self._plant.truth, links, self.bus_sha256(), self.late_ticks)
         firmware = {self.identity(board.role)["firmware_hash"] for board in self.rig.boards}
-        return {**score, "firmware": sorted(firmware)}
+        return {**score, "firmware": sorted(firmware), "absent_because": dict(self._lines.absent_because)}
 
     def truth(self) -> dict[str, npt.NDArray[np.float64]]:
         """Time series of the truth, a row every 10 s: name -> array (struct world_sample; W, C, V, fractions of 1)."""

@@ -6,6 +6,7 @@ struct ctl;
 struct ctl_config {
     uint16_t nodes;
     uint32_t session, tick_us;
+    uint8_t firmware_hash[8];
     struct bus_node_config node;
     struct bus_power_config power;
     struct bus_battery_curve curve;

@@ -29,6 +29,7 @@ struct ctl_config {
     uint16_t nodes;
     uint32_t session; /* of the bus; above every earlier one */
     uint32_t tick_us;
+    uint8_t firmware_hash[8];    /* that every board has to name */
     struct bus_node_config node; /* session and command_seq are filled in when it is sent */
     struct bus_power_config power;
     struct bus_battery_curve curve;

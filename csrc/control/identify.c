@@ -40,6 +40,10 @@ static uint8_t check(const struct ctl *c, uint16_t board, const struct bus_heade
     *got = (int32_t)(hello->icd_hash >> 33); /* its first 31 bits: positive */
     if (hello->icd_hash != BUS_ICD_HASH)
         return SPACE_REFUSAL_ICD_HASH;
+    const uint8_t *hash = hello->firmware_hash;
+    *got = hash[0] << 23 | hash[1] << 15 | hash[2] << 7 | hash[3] >> 1;
+    if (memcmp(hash, c->config.firmware_hash, sizeof c->config.firmware_hash) != 0)
+        return SPACE_REFUSAL_FIRMWARE_HASH;
     *got = twin(c, board, hello->hardware_id);
     return *got >= 0 ? SPACE_REFUSAL_DUPLICATE : 0;
 }

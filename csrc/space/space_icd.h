@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* First 8 bytes of the SHA-256 of the canonical ICD. */
-#define SPACE_ICD_HASH UINT64_C(0xb8f0fa4e2612ba78)
+#define SPACE_ICD_HASH UINT64_C(0x32de7153c14a5d7a)
 
 #define SPACE_VERSION 1
 #define SPACE_MAX_PAYLOAD 1024
@@ -250,13 +250,14 @@ enum space_failure { /* Why a command was not accepted, not started, or failed. 
     SPACE_FAILURE_DUPLICATE = 15,
 };
 
-enum space_refusal { /* Why a board is not flown. configuration: it rejected what the satellite's file says of it. */
+enum space_refusal { /* Why a board is not flown. configuration: it rejected what the satellite's file says of it; firmware_hash: it runs another version's firmware. */
     SPACE_REFUSAL_BAD_HELLO = 1,
     SPACE_REFUSAL_WRONG_KIND = 2,
     SPACE_REFUSAL_WRONG_ROLE = 3,
     SPACE_REFUSAL_ICD_HASH = 4,
     SPACE_REFUSAL_DUPLICATE = 5,
     SPACE_REFUSAL_CONFIGURATION = 6,
+    SPACE_REFUSAL_FIRMWARE_HASH = 7,
 };
 
 enum space_mode_reason {

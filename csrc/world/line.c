@@ -41,7 +41,7 @@ void line_restart(struct line *l) {
     bus_receiver_init(&l->from_flight);
     l->out.used = l->forward.used = l->held.used = l->log.used = 0;
     l->tick_at = l->sent = l->later = 0;
-    l->verdict = WORLD_HELLO_NONE;
+    l->said_hello = l->new_hello = 0;
     l->open = l->booting = l->fresh = l->expect_set = 0;
     l->bench_seq = 0;
     l->epoch.known = 0;
@@ -182,14 +182,11 @@ static void on_boot(struct line *l, const struct bus_frame *f, uint32_t boot_cou
 
 static void on_hello(struct line *l, const struct bus_frame *f) {
     struct bus_hello hello;
-    if (bus_hello_decode(&hello, f->payload, f->header.length))
+    int damaged = bus_hello_decode(&hello, f->payload, f->header.length);
+    l->said_hello = l->new_hello = 1;
+    l->hello = damaged ? (struct bus_hello){0} : hello;
+    if (damaged)
         return;
-    l->hello = hello;
-    l->verdict = hello.icd_hash != BUS_ICD_HASH                 ? WORLD_HELLO_ICD
-                 : hello.kind != l->kind                        ? WORLD_HELLO_KIND
-                 : hello.role != l->address                     ? WORLD_HELLO_ROLE
-                 : !(hello.capabilities & BUS_CAPABILITY_BENCH) ? WORLD_HELLO_BENCH
-                                                                : WORLD_HELLO_GOOD;
     int boot = f->header.dst == BUS_ADDRESS_ANY, is_new = hello.boot_count != l->epoch.boot_count;
     if (l->booting && (boot || is_new)) {
         on_boot(l, f, hello.boot_count);

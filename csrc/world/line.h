@@ -44,7 +44,6 @@ struct line {
     uint16_t board, address;
     uint8_t kind;
     uint8_t external;
-    uint8_t verdict; /* enum world_verdict */
     uint8_t open;    /* TICK is out, DONE has not come; or booting */
     uint8_t booting; /* DONE told of a reset: the boot's HELLO is waited for, its end of the line is deaf until then */
     uint8_t fresh;   /* said a boot's HELLO since the last tick began: all pages next */
@@ -56,7 +55,9 @@ struct line {
     size_t later;                /* bytes at the end of `forward` that flight hears one tick later: what a boot says */
     struct sink out, forward, held, log;
     struct bus_receiver from_board, from_flight;
-    struct bus_hello hello;
+    struct bus_hello hello; /* the last; kind 0: not decodable */
+    uint8_t said_hello;     /* since the board began to join */
+    uint8_t new_hello;      /* not judged yet */
     struct epoch epoch;
     struct world_link stats;
     line_done done;

@@ -152,19 +152,30 @@ int world_join_mock(struct world *w, uint32_t board, const uint8_t *hardware_id,
     return WORLD_OK;
 }
 
-int world_verdict(const struct world *w, uint32_t board, struct bus_hello *hello) {
+int world_hello(const struct world *w, uint32_t board, struct bus_hello *hello) {
     const struct line *l = line_of(w, board);
     if (l == NULL)
         return WORLD_ERR_BOARD;
     *hello = l->hello;
-    return l->verdict;
+    return l->said_hello;
+}
+
+int world_next_hello(struct world *w) {
+    for (uint32_t i = 0; i < w->boards; i++) {
+        struct line *l = &w->lines[i];
+        if (l->external && l->new_hello && l->stats.state != WORLD_BOARD_ABSENT) {
+            l->new_hello = 0;
+            return (int)i;
+        }
+    }
+    return -1;
 }
 
 int world_admit(struct world *w, uint32_t board) {
     struct line *l = line_of(w, board);
     if (l == NULL)
         return WORLD_ERR_BOARD;
-    if (l->stats.state != WORLD_BOARD_JOINING || l->verdict != WORLD_HELLO_GOOD || w->in_tick)
+    if (l->stats.state != WORLD_BOARD_JOINING || !l->said_hello || w->in_tick)
         return WORLD_ERR_STATE;
     l->stats.state = WORLD_BOARD_PRESENT;
     l->fresh = 1;

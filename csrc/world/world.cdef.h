@@ -32,20 +32,15 @@ void world_destroy(struct world *w);                                           /
 /* ---------------------------------------------------------------- boards join and leave, between ticks */
 enum world_board_state { WORLD_BOARD_ABSENT = 0, WORLD_BOARD_JOINING = 1, WORLD_BOARD_PRESENT = 2 };
 
-enum world_verdict {
-    WORLD_HELLO_NONE = 0, /* has not said HELLO since it began to join */
-    WORLD_HELLO_GOOD = 1,
-    WORLD_HELLO_ICD = 2,   /* another ICD hash */
-    WORLD_HELLO_KIND = 3,  /* another kind of board */
-    WORLD_HELLO_ROLE = 4,  /* another address */
-    WORLD_HELLO_BENCH = 5, /* its firmware takes no TICK */
-};
-
 /* Begin to join: an external board (its line is open), or a mock that boots now. World keeps the mock's NVM. */
 int world_join_external(struct world *w, uint32_t board);
 int world_join_mock(struct world *w, uint32_t board, const uint8_t *hardware_id, uint8_t reset_cause);
-int world_verdict(const struct world *w, uint32_t board, struct bus_hello *hello); /* enum world_verdict, or error */
-int world_admit(struct world *w, uint32_t board);  /* after WORLD_HELLO_GOOD: present from the next tick on */
+/* 1 when the board has said HELLO since it began to join, else 0, or an error; *hello is the last (kind 0: one that
+ * could not be decoded). It is judged by whoever runs the world (hal/identity.py), which admits the board or lets it go.
+ */
+int world_hello(const struct world *w, uint32_t board, struct bus_hello *hello);
+int world_next_hello(struct world *w); /* an external board whose HELLO is new since it was given here, or -1 */
+int world_admit(struct world *w, uint32_t board);  /* after its HELLO: present from the next tick on */
 int world_absent(struct world *w, uint32_t board); /* its line ended or its guard ran out; also while a tick is open */
 /* First bytes of a HELLO_REQ from the bench, for a board that does not speak first. */
 size_t world_hello_request(struct world *w, uint32_t board, uint8_t *out /* BUS_MAX_WIRE */);

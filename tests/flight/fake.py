@@ -13,6 +13,7 @@ from typing import Any
 
 from flight._native import ffi, lib
 from hal import icd
+from hal.firmware import firmware_hash
 from hal.rig import Rig, load_rig
 
 FLIGHT = 1
@@ -82,6 +83,7 @@ class Board:
     icd_hash: int = icd.ICD_HASH
     role: int | None = None
     hardware_id: bytes = b""
+    firmware_hash: bytes = field(default_factory=firmware_hash)
     out: list[bytes] = field(default_factory=list)
     executed: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     receiver: Receiver = field(default_factory=Receiver)
@@ -100,8 +102,8 @@ class Board:
             frame(
                 "hello", role, FLIGHT, 0, self.t_us, kind=self.kind, role=role,
                 hardware_id=self.hardware_id or bytes([self.index & 255, self.index >> 8]) + bytes(10),
-                firmware_hash=bytes(8), image_crc=0, icd_hash=self.icd_hash, boot_count=self.boot_count, reset_cause=1,
-                capabilities=1,
+                firmware_hash=self.firmware_hash, image_crc=0, icd_hash=self.icd_hash,
+                boot_count=self.boot_count, reset_cause=1, capabilities=1,
             )
         )  # fmt: skip
 

@@ -16,6 +16,8 @@ def _spoil(port: FakePort, how: str) -> None:
         node.role = 300
     elif how == "icd":
         node.icd_hash ^= 1
+    elif how == "firmware":
+        node.firmware_hash = b"\x7f\xff\xff\xff" + bytes(4)
     elif how == "duplicate":
         node.hardware_id = bytes([1, 0]) + bytes(10)  # that of node 0
     elif how == "configuration":
@@ -28,6 +30,7 @@ def _spoil(port: FakePort, how: str) -> None:
         ("kind", Refusal.WRONG_KIND),
         ("role", Refusal.WRONG_ROLE),
         ("icd", Refusal.ICD_HASH),
+        ("firmware", Refusal.FIRMWARE_HASH),
         ("duplicate", Refusal.DUPLICATE),
         ("configuration", Refusal.CONFIGURATION),
     ],

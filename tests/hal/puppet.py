@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hal import icd
 from hal._native import ffi, lib
 from hal.link import Board
-from tests.hal.talker import frame
+from tests.hal.talker import frame, hello_of
 
 
 @dataclass
@@ -23,9 +23,20 @@ class Puppet:
     _seq: int = 0
 
     def __post_init__(self) -> None:
-        hello = {"kind": self.board.kind, "role": self.board.address, "icd_hash": icd.ICD_HASH, "boot_count": 1}
-        rest = {"hardware_id": bytes(12), "firmware_hash": bytes(8), "image_crc": 0, "reset_cause": 1}
-        self._out = frame("hello", icd.Address.ANY, 0, 0, self.board.address, capabilities=1, **hello, **rest)
+        self._boots = 0
+        self._hello: dict[str, object] = {}
+        self._out = b""
+        self.boot()
+
+    def boot(self, **hello: object) -> None:
+        """Boot, and say this of itself from now on."""
+        self._hello = hello
+        self._boots += 1
+        self._out += self._say_hello(icd.Address.ANY)
+
+    def _say_hello(self, to: int) -> bytes:
+        values = hello_of(self.board, boot_count=self._boots, **self._hello)
+        return frame("hello", to, 0, 0, self.board.address, **values)
 
     def fileno(self) -> int:
         return -1
@@ -43,6 +54,8 @@ class Puppet:
         raw = ffi.from_buffer("uint8_t[]", data)
         at, end = ffi.new("const uint8_t **", raw), raw + len(data)
         while lib.bus_receiver_next(receiver, at, end, f):
+            if f.header.type == lib.BUS_MSG_HELLO_REQ:
+                self._out += self._say_hello(f.header.src)
             kind = {lib.BUS_MSG_TICK_NODE: "tick_node", lib.BUS_MSG_TICK_POWER: "tick_power"}.get(f.header.type)
             if kind is not None:
                 self.ticks.append(icd.decode(kind, bytes(ffi.buffer(f.payload, f.header.length))))

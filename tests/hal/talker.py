@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hal import icd
 from hal._native import ffi, lib
+from hal.firmware import firmware_hash, read_image
 from hal.link import Board, Link, open_link
 from hal.rig import Rig, load_rig
 
@@ -71,6 +72,22 @@ def records(batch: bytes | memoryview) -> dict[int, bytes]:
         found[board] = found.get(board, b"") + bytes(batch[at + 4 : at + 4 + n])
         at += 4 + n
     return found
+
+
+def hello_of(board: Board, **changes: object) -> dict[str, object]:
+    """What a board has to say to be this one, but for the changes."""
+    right: dict[str, object] = {
+        "kind": board.kind,
+        "role": board.address,
+        "hardware_id": board.hardware_id or bytes([board.address & 255, board.address >> 8]) * 6,
+        "firmware_hash": firmware_hash(),
+        "image_crc": read_image(board.image).crc if board.image else 0,
+        "icd_hash": icd.ICD_HASH,
+        "boot_count": 1,
+        "reset_cause": 1,
+        "capabilities": 1,
+    }
+    return right | changes
 
 
 @dataclass

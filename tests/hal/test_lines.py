@@ -16,7 +16,7 @@ from hal.errors import BoardRefusedError, LinkError, WorldError
 from hal.link import Board, Link, open_link
 from hal.rig import Rig
 from hal.world import World
-from tests.hal.talker import Damaged, Talker, Wrapped, frame, small_rig
+from tests.hal.talker import Damaged, Talker, Wrapped, frame, hello_of, small_rig
 
 ABSENT, PRESENT = int(lib.WORLD_BOARD_ABSENT), int(lib.WORLD_BOARD_PRESENT)
 
@@ -106,9 +106,7 @@ class Impostor(Wrapped):
 
     def recv(self) -> bytes:
         self.inner.recv()
-        fixed = {"hardware_id": bytes(12), "firmware_hash": bytes(8), "image_crc": 0, "boot_count": 1, "reset_cause": 1}
-        right = {"role": self._board.address, "kind": self._board.kind, "icd_hash": icd.ICD_HASH, "capabilities": 1}
-        return frame("hello", icd.Address.FLIGHT, 0, 0, self._board.address, **(fixed | right | self._hello))
+        return frame("hello", icd.Address.FLIGHT, 0, 0, self._board.address, **hello_of(self._board, **self._hello))
 
 
 REFUSALS = [
@@ -117,7 +115,7 @@ REFUSALS = [
         r"board node1 on mock: refused: its ICD hash is 00000000deadbeef, expected [0-9a-f]+",
     ),
     ({"kind": 1}, "board node1 on mock: refused: it is a power_board, expected a compute_node"),
-    ({"role": 300}, "board node1 on mock: refused: its address is 300, expected 257"),
+    ({"role": 300}, r"board node1 on mock: refused: its address is 300 \(node44\), expected 257"),
     ({"capabilities": 0}, r"board node1 on mock: refused: its firmware takes no TICK \(a flight build\)"),
 ]
 
@@ -136,12 +134,14 @@ def test_another_board_behind_the_port_is_refused(rig: Rig) -> None:
     def opener(url: str, board: Board) -> Link:
         return open_link("process:", replace(board, address=board.address + 1) if board.role == "node0" else board)
 
-    with pytest.raises(BoardRefusedError, match="board node0 on mock: refused: its address is 257, expected 256"):
+    with pytest.raises(
+        BoardRefusedError, match=r"board node0 on mock: refused: its address is 257 \(node1\), expected 256"
+    ):
         World(rig, opener=opener)
 
 
 def test_a_silent_board_is_refused(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "HELLO_GUARD_S", 0.0)
+    monkeypatch.setattr(lines, "LOSSY_HELLO_GUARD_S", 0.0)
 
     def opener(url: str, board: Board) -> Link:
         link = open_link(url, board)

@@ -8,6 +8,7 @@ import pytest
 
 from ground.scripts import demo
 from hal.errors import RigError
+from hal.identity import expected_board
 from hal.rig import SHIPPED, load_rig
 from hal.satellite import SHIPPED as SATELLITES
 from hal.satellite import load_satellite
@@ -106,6 +107,26 @@ MISTAKES = [
         (NODES, '[boards.nodes]\nlink = "serial:"'),
         "link 'serial:': names no USB-SERIAL-NUMBER, expected serial:USB-SERIAL-NUMBER",
     ),
+    (
+        '[boards.node1]\nlink = "serial:AB"\nhardware_id = "12AB"',
+        "boards.node1.hardware_id: hardware id '12AB', expected 24 hexadecimal digits",
+    ),
+    (
+        f'[boards.node1]\nlink = "mock:"\nhardware_id = "{"12" * 12}"',
+        "boards.node1.hardware_id: the world makes a board on mock:, expected none",
+    ),
+    (
+        (NODES, f'[boards.nodes]\nlink = "mock:"\nhardware_id = "{"12" * 12}"'),
+        "boards.nodes.hardware_id: is of one board, expected it in a table [boards.nodeI]",
+    ),
+    (
+        "".join(f'[boards.node{i}]\nlink = "serial:AB{i}"\nhardware_id = "{"12" * 12}"\n' for i in range(2)),
+        "boards: two boards have the hardware id 121212121212121212121212, expected one each",
+    ),
+    (
+        '[boards.node1]\nlink = "process:"\nimage = "node.elf"',
+        "boards.node1.image: a board on process: runs no image, expected none",
+    ),
     ((NODES, '[boards.nodes]\nlink = "serial:AB"'), "two boards share the link 'serial:AB', expected a port each"),
     ('[[fault]]\nkind = "off"\nat_s = 1\nboard = "node99"', "fault[0].board: no board 'node99', expected power, node0"),
     ('[[fault]]\nkind = "explode"\nat_s = 1', "fault[0].kind: 'explode' cannot be injected, expected one of off, "),
@@ -171,3 +192,15 @@ def test_a_mistake_in_a_satellite_gets_one_clear_line(change: tuple[str, str], m
         load_satellite("mine.toml", beside=tmp_path)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_what_a_board_has_to_prove(tmp_path: Path) -> None:
+    text = RIG + f'[boards.node1]\nlink = "serial:AB"\nhardware_id = "{"aB" * 12}"\nimage = "mine.elf"\n'
+    (tmp_path / "rig.toml").write_text(text + '[boards.node2]\nlink = "serial:CD"\nimage = "none"\n')
+    rig = load_rig(str(tmp_path / "rig.toml"))
+    power, node1, node2 = (expected_board(rig, rig.boards[i]) for i in (0, 2, 3))
+    assert (power.image, len(power.hardware_id)) == (None, 12)
+    assert (node1.image, node1.hardware_id) == (tmp_path / "mine.elf", bytes.fromhex("ab" * 12))
+    assert (node2.image, node2.hardware_id) == (None, b"")
+    assert expected_board(rig, rig.boards[1]).hardware_id != power.hardware_id
+    assert (node1.role, node1.address, node1.rig) == ("node1", 257, str(tmp_path / "rig.toml"))

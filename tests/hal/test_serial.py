@@ -59,7 +59,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 @pytest.fixture
 def rig(tmp_path: Path, desk: Desk) -> Rig:
-    return small_rig(tmp_path, f'[boards.node1]\nlink = "serial:{desk.path}?baud=115200"\n')
+    return small_rig(tmp_path, f'[boards.node1]\nlink = "serial:{desk.path}?baud=115200"\nimage = "none"\n')
 
 
 @pytest.fixture(autouse=True)
@@ -153,7 +153,7 @@ def test_a_cable_that_comes_back_to_the_same_board(rig: Rig, desk: Desk) -> None
     desk.plug()
     with World(rig) as world:
         world.run(20)
-        world._lines._drop(2)
+        world._lines._drop(2, "pulled out")
         assert world.link("node1")["state"] == ABSENT
         until(world, PRESENT)
         world.run(120)

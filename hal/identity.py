@@ -1,0 +1,152 @@
+"""Who is at the end of a line: what a HELLO has to prove, and why a board is refused. The one place that judges."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hal import icd
+from hal._native import lib
+from hal.errors import BoardRefusedError, ImageError
+from hal.firmware import firmware_hash, read_image
+from hal.images import image_of
+from hal.link import BACKENDS, Board
+from hal.rig import Rig
+from hal.rig_boards import BoardSpec
+
+NAMES = {kind: kind.name.lower() for kind in icd.BoardKind}
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What a board says of itself. kind 0: a HELLO that could not be decoded, which is one of another ICD."""
+
+    kind: int
+    role: int
+    hardware_id: bytes
+    firmware_hash: bytes
+    image_crc: int
+    icd_hash: int
+    boot_count: int
+    reset_cause: int
+    capabilities: int
+
+    @property
+    def bench(self) -> bool:
+        """Its firmware answers TICK."""
+        return bool(self.capabilities & icd.Capability.BENCH)
+
+
+UNREADABLE = Hello(0, 0, b"", b"", 0, 0, 0, 0, 0)
+
+
+def from_native(hello: Any) -> Hello:
+    """From a ``struct bus_hello``."""
+    return Hello(
+        kind=int(hello.kind),
+        role=int(hello.role),
+        hardware_id=bytes(hello.hardware_id),
+        firmware_hash=bytes(hello.firmware_hash),
+        image_crc=int(hello.image_crc),
+        icd_hash=int(hello.icd_hash),
+        boot_count=int(hello.boot_count),
+        reset_cause=int(hello.reset_cause),
+        capabilities=int(hello.capabilities),
+    )
+
+
+def from_payload(payload: bytes) -> Hello:
+    """From the payload of a HELLO frame."""
+    try:
+        return Hello(**icd.decode("hello", payload))
+    except ValueError:
+        return UNREADABLE
+
+
+def role_name(address: int) -> str:
+    """The role that has this address on the bus, as rigs name it."""
+    index = int(lib.bus_index_of(address))
+    return "none" if index < 0 else f"node{index - 1}" if index else "power"
+
+
+def expected_board(rig: Rig, spec: BoardSpec, nvm: Path | None = None) -> Board:
+    """Who is expected in this role. A board that the world makes gets a hardware id from the rig's seed."""
+    kind = icd.BoardKind.COMPUTE_NODE if spec.index else icd.BoardKind.POWER_BOARD
+    made_id = hashlib.sha256(f"{rig.seed}:{spec.role}".encode()).digest()[:12] if spec.made else b""
+    image = (spec.image or image_of(kind)) if BACKENDS[spec.backend].image and not spec.no_image else None
+    return Board(
+        role=spec.role,
+        kind=kind,
+        address=int(lib.bus_address_of(spec.index)),
+        hardware_id=spec.hardware_id or made_id,
+        nvm=nvm,
+        image=image,
+        rig=rig.asked,
+    )
+
+
+def check(hello: Hello, board: Board, url: str, others: Mapping[bytes, str]) -> None:
+    """Raises `BoardRefusedError`, with what to do, unless the HELLO proves that this is `board`.
+
+    others: hardware id -> role of the boards that are there already.
+    """
+    reason = refusal(hello, board, others)
+    if reason is not None:
+        raise BoardRefusedError(f"board {board.role} on {url} refused: {reason}")
+
+
+def refusal(hello: Hello, board: Board, others: Mapping[bytes, str]) -> str | None:
+    """Why this is not the board that is expected, and what to do; None when it is."""
+    return _of_firmware(hello, board) or _of_place(hello, board, others)
+
+
+def _of_firmware(hello: Hello, board: Board) -> str | None:
+    """What flashing would cure."""
+    renew = f"`hal flash {board.role} --rig {board.rig}` puts the right image on it" if board.image else "run `make`"
+    if hello.kind == 0:
+        return f"its HELLO is of another ICD and cannot be read, expected ICD {icd.ICD_HASH:016x}; {renew}"
+    if hello.icd_hash != icd.ICD_HASH:
+        return f"its ICD hash is {hello.icd_hash:016x}, expected {icd.ICD_HASH:016x}; {renew}"
+    if hello.kind != board.kind:
+        names = {int(kind): name for kind, name in NAMES.items()}
+        what = f"it is a {names.get(hello.kind, hello.kind)}, expected a {NAMES[icd.BoardKind(board.kind)]}"
+        return f"{what}; swap the cables, or correct boards.{board.role} of the rig"
+    if not hello.bench:
+        return f"its firmware takes no TICK (a flight build), expected one for the bench; {renew}"
+    if hello.firmware_hash != firmware_hash():
+        return f"its firmware hash is {hello.firmware_hash.hex()}, expected {firmware_hash().hex()}; {renew}"
+    return _of_image(hello, board, renew)
+
+
+def _of_image(hello: Hello, board: Board, renew: str) -> str | None:
+    if board.image is None:
+        return f"its image CRC is {hello.image_crc:08x}, expected 0 (no image)" if hello.image_crc else None
+    try:
+        image = read_image(board.image)
+    except ImageError as error:
+        return f"what it runs cannot be proved: {error}"
+    if hello.image_crc == image.crc:
+        return None
+    return f"its image CRC is {hello.image_crc:08x}, expected {image.crc:08x} of {image.path}; {renew}"
+
+
+def _of_place(hello: Hello, board: Board, others: Mapping[bytes, str]) -> str | None:
+    """What a screwdriver would cure."""
+    own = hello.hardware_id.hex()
+    assign = f"`hal assign {board.role} --rig {board.rig}`"
+    if hello.role == icd.Address.NONE:
+        return f"it has no address yet, expected {board.address}; give it one with {assign}"
+    if hello.role != board.address:
+        what = f"its address is {hello.role} ({role_name(hello.role)}), expected {board.address}"
+        return f"{what}; swap the cables, or give it this role with {assign}"
+    if board.hardware_id and hello.hardware_id != board.hardware_id:
+        what = f"its hardware id is {own}, expected {board.hardware_id.hex()}"
+        return f"{what}; plug in the right board, or correct boards.{board.role} of the rig"
+    twin = others.get(hello.hardware_id)
+    if twin is not None and twin != board.role:
+        what = f"its hardware id {own} is that of {twin}"
+        return f"{what}, expected one board for each role; take one of the two links away"
+    return None
