@@ -17,8 +17,8 @@ import numpy as np
 
 ICD_NAME = "board-bus"
 ICD_VERSION = 1
-ICD_HASH = 0xAAA7D6CB880CEADD
-ICD_SHA256 = "aaa7d6cb880ceadd55f13ff6aae1e727ede80d6c83256c7c6b77ca413bf92b88"
+ICD_HASH = 0xAFCB39ABAFA29512
+ICD_SHA256 = "afcb39abafa29512be2d7bdd42305e8b0d339574a4976a9f92600cf6ea9d4fb0"
 MAX_PAYLOAD = 192
 HEADER_BYTES = 15
 
@@ -313,7 +313,7 @@ MESSAGES: dict[str, Message] = {
         'hello', 2, ('board',), False, False, "Sent once after every boot and whenever asked. The link counters of both ends restart with a boot's HELLO (boot_count new).",
         (
             Field('kind', 'u8', enum='board_kind'),
-            Field('role', 'u16', enum='address', doc='the address that this board answers to'),
+            Field('role', 'u16', enum='address', doc='the address that this board answers to; none: it has not been given one, and takes only what stands outside lock-step'),
             Field('hardware_id', 'bytes', fixed=12),
             Field('firmware_hash', 'bytes', fixed=8, doc='first bytes of the content hash of csrc/bus, boards, firmware and this ICD'),
             Field('image_crc', 'u32', doc='CRC-32C of the flashed image; 0 in process'),
@@ -374,6 +374,13 @@ MESSAGES: dict[str, Message] = {
             Field('noise_errors', 'u16'),
             Field('ring_high_water', 'u16', unit='bytes', doc='most that ever waited in the receive ring'),
             Field('stack_free', 'u16', unit='bytes', doc='of the stack that were never used'),
+        ),
+    ),
+    'assign': Message(
+        'assign', 15, ('flight', 'bench'), False, False, 'Gives a board its address, which it keeps in persistent memory: one image serves every board of a kind. Taken only by the board with this hardware id, and only when no host gives it an address; answered with a HELLO, which names the address in force. Outside lock-step, as HELLO_REQ.',
+        (
+            Field('hardware_id', 'bytes', fixed=12),
+            Field('role', 'u16', min=1, max=65534, enum='address'),
         ),
     ),
     'tick_node': Message(

@@ -69,6 +69,40 @@ static void tell_hello(struct board *b, uint16_t dst) {
     link_send_hello(&b->link, dst, b->t_us, payload, bus_hello_encode(&m, payload));
 }
 
+/* ---- address */
+
+static void set_role(struct board *b, uint16_t role) {
+    b->id.role = role;
+    b->link.role = role;
+}
+
+static void recall_role(struct board *b) {
+    uint8_t record[2];
+    b->assignable = b->id.role == BUS_ADDRESS_NONE;
+    if (b->assignable && board_load(b, BOARD_BLOCK_ROLE, record) == 0) {
+        set_role(b, (uint16_t)(record[0] | record[1] << 8));
+    }
+}
+
+static int assign(struct board *b, uint16_t role) {
+    uint8_t record[2] = {(uint8_t)role, (uint8_t)(role >> 8)};
+    return b->assignable && (b->id.role == role || board_store(b, BOARD_BLOCK_ROLE, record) == 0);
+}
+
+/* The HELLO that answers tells whether it was taken. */
+static void take_assign(struct board *b, const struct bus_frame *f) {
+    struct bus_assign m;
+    link_note_hello(&b->link, f);
+    if (bus_assign_decode(&m, f->payload, f->header.length) != 0 ||
+        memcmp(m.hardware_id, b->id.hardware_id, sizeof m.hardware_id) != 0) {
+        return;
+    }
+    if (assign(b, m.role)) {
+        set_role(b, m.role);
+    }
+    tell_hello(b, f->header.src);
+}
+
 /* ---- boot */
 
 static int store_boot(struct board *b, uint32_t session, uint32_t sequence) {
@@ -99,10 +133,12 @@ void board_boot(struct board *b, const struct board_identity *id, const struct b
     bus_receiver_init(&b->receiver);
     if (board_is_node(b)) {
         compute_node_init(&b->as.node.node);
+        recall_role(b);
         count_boot(b);
         node_side_boot(b);
     } else {
         power_board_init(&b->as.power.power);
+        recall_role(b);
         count_boot(b);
         power_side_boot(b);
     }
@@ -208,6 +244,9 @@ static int is_for(const struct board *b, const struct bus_frame *f) {
                                                          : 0;
     int mine = f->header.dst == b->id.role || f->header.dst == BUS_ADDRESS_ANY;
     int bench = facts & BUS_FROM_BENCH && !(facts & BUS_FROM_FLIGHT);
+    if (b->id.role == BUS_ADDRESS_NONE && facts & BUS_IS_HASHED) {
+        return 0;
+    }
     return mine && (facts & from) != 0 && (!bench || (b->id.capabilities & BUS_CAPABILITY_BENCH));
 }
 
@@ -224,6 +263,10 @@ static void take_frame(struct board *b, const struct bus_frame *f) {
     }
     if (f->header.type == BUS_MSG_HELLO_REQ) {
         take_hello_request(b, f);
+        return;
+    }
+    if (f->header.type == BUS_MSG_ASSIGN) {
+        take_assign(b, f);
         return;
     }
     link_note(&b->link, f);

@@ -29,8 +29,9 @@ struct board_port {
     int (*nvm_write)(void *ctx, uint32_t offset, const uint8_t *in, size_t n);
 };
 
-/* Who a board is. kind: BUS_BOARD_KIND_*; role: its address on the bus; capabilities: BUS_CAPABILITY_* bits.
- * Without BUS_CAPABILITY_BENCH the board takes no bench message. */
+/* Who a board is. kind: BUS_BOARD_KIND_*; role: its address on the bus, or BUS_ADDRESS_NONE: as persistent memory says
+ * (see the message `assign`); capabilities: BUS_CAPABILITY_* bits. Without BUS_CAPABILITY_BENCH the board takes no
+ * bench message. */
 struct board_identity {
     uint8_t kind;
     uint16_t role;

@@ -9,6 +9,7 @@ static const struct nvm_place PLACES[] = {
     {BOARD_BLOCK_SOC, 512, 2},
     {BOARD_BLOCK_JOB, 576, JOB_RECORD_BYTES},
     {BOARD_BLOCK_SHED_CHANNELS, 1024, POWER_BOARD_MAX_CHANNELS},
+    {BOARD_BLOCK_ROLE, 4032, 2},
 };
 static const struct nvm_place NODE_CONFIG = {BOARD_BLOCK_CONFIG, 64, BUS_NODE_CONFIG_BYTES};
 
@@ -19,7 +20,8 @@ _Static_assert(END_OF(256, BUS_BATTERY_CURVE_BYTES) <= 384, "curve");
 _Static_assert(END_OF(384, BUS_SHED_TIERS_BYTES) <= 512, "tiers");
 _Static_assert(END_OF(512, 2) <= 576, "state of charge");
 _Static_assert(END_OF(576, JOB_RECORD_BYTES) <= 1024, "job");
-_Static_assert(END_OF(1024, POWER_BOARD_MAX_CHANNELS) <= BOARD_NVM_BYTES, "tiers of channels");
+_Static_assert(END_OF(1024, POWER_BOARD_MAX_CHANNELS) <= 4032, "tiers of channels");
+_Static_assert(END_OF(4032, 2) <= BOARD_NVM_BYTES, "address");
 
 static const struct nvm_place *place_of(const struct board *b, enum board_block block) {
     if (block == BOARD_BLOCK_CONFIG && board_is_node(b)) {

@@ -24,7 +24,8 @@ enum board_block {
     BOARD_BLOCK_SHED_CHANNELS = 5,
     BOARD_BLOCK_SOC = 6, /* charge u16 in 0.01 % of the capacity at 25 degC */
     BOARD_BLOCK_JOB = 7,
-    BOARD_BLOCKS = 8,
+    BOARD_BLOCK_ROLE = 8, /* address u16 that was assigned */
+    BOARD_BLOCKS = 9,
 };
 
 /* What a repeated TICK is answered with. */
@@ -70,6 +71,7 @@ struct board {
     uint16_t commands_rejected;
     uint8_t reset_cause, reset_due, reset_pending;
     uint8_t has_ticked, rearmed; /* rearmed: the next TICK may come at any time */
+    uint8_t assignable;          /* its address is that of persistent memory */
     uint64_t t_us;               /* of the last TICK taken */
     uint64_t next_report_us;
     union {

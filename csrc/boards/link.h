@@ -45,7 +45,7 @@ uint16_t link_next_seq(const struct link *l, uint16_t dst);
 /* Counts a good frame that was received: gaps in its sender's numbers. */
 void link_note(struct link *l, const struct bus_frame *f);
 
-/* Leaves a received HELLO_REQ out of the counters. */
+/* Leaves a received HELLO_REQ or ASSIGN out of the counters. */
 void link_note_hello(struct link *l, const struct bus_frame *f);
 
 /* A good frame that this board does not take. */

@@ -251,6 +251,32 @@ int bus_hardware_report_decode(struct bus_hardware_report *m, const uint8_t *in,
     return 0;
 }
 
+static int check_assign(const struct bus_assign *m) {
+    if (m->role < 1u ||
+        m->role > 65534u) {
+        return BUS_ERR_RANGE;
+    }
+    return 0;
+}
+
+size_t bus_assign_encode(const struct bus_assign *m, uint8_t out[static BUS_MAX_PAYLOAD]) {
+    if (check_assign(m) != 0) {
+        return 0;
+    }
+    memcpy(out, m->hardware_id, 12);
+    put_u16(out + 12, m->role);
+    return 14u;
+}
+
+int bus_assign_decode(struct bus_assign *m, const uint8_t *in, size_t n) {
+    if (n != 14u) {
+        return BUS_ERR_LENGTH;
+    }
+    memcpy(m->hardware_id, in, 12);
+    m->role = get_u16(in + 12);
+    return check_assign(m);
+}
+
 size_t bus_tick_node_encode(const struct bus_tick_node *m, uint8_t out[static BUS_MAX_PAYLOAD]) {
     put_u32(out, m->dt_us);
     put_u32(out + 4, m->bus_mv);
@@ -1152,6 +1178,8 @@ unsigned bus_message_facts(uint8_t type) {
         return BUS_FROM_BOARD;
     case BUS_MSG_HARDWARE_REPORT:
         return BUS_FROM_BOARD;
+    case BUS_MSG_ASSIGN:
+        return BUS_FROM_FLIGHT | BUS_FROM_BENCH;
     case BUS_MSG_TICK_NODE:
         return BUS_FROM_BENCH | BUS_IS_HASHED;
     case BUS_MSG_DONE_NODE:

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* First 8 bytes of the SHA-256 of the canonical ICD. */
-#define BUS_ICD_HASH UINT64_C(0xaaa7d6cb880ceadd)
+#define BUS_ICD_HASH UINT64_C(0xafcb39abafa29512)
 
 #define BUS_VERSION 1
 #define BUS_MAX_PAYLOAD 192
@@ -26,6 +26,8 @@
 #define BUS_CRASH_BYTES 17
 #define BUS_MSG_HARDWARE_REPORT 7
 #define BUS_HARDWARE_REPORT_BYTES 14
+#define BUS_MSG_ASSIGN 15
+#define BUS_ASSIGN_BYTES 14
 #define BUS_MSG_TICK_NODE 8
 #define BUS_TICK_NODE_BYTES 31
 #define BUS_MSG_DONE_NODE 9
@@ -277,7 +279,7 @@ int bus_hello_req_decode(const uint8_t *in, size_t n);
 /* Sent once after every boot and whenever asked. The link counters of both ends restart with a boot's HELLO (boot_count new). */
 struct bus_hello {
     uint8_t kind; /* enum board_kind */
-    uint16_t role; /* enum address; the address that this board answers to */
+    uint16_t role; /* enum address; the address that this board answers to; none: it has not been given one, and takes only what stands outside lock-step */
     uint8_t hardware_id[12];
     uint8_t firmware_hash[8]; /* first bytes of the content hash of csrc/bus, boards, firmware and this ICD */
     uint32_t image_crc; /* CRC-32C of the flashed image; 0 in process */
@@ -345,6 +347,14 @@ struct bus_hardware_report {
 };
 size_t bus_hardware_report_encode(const struct bus_hardware_report *m, uint8_t out[static BUS_MAX_PAYLOAD]);
 int bus_hardware_report_decode(struct bus_hardware_report *m, const uint8_t *in, size_t n);
+
+/* Gives a board its address, which it keeps in persistent memory: one image serves every board of a kind. Taken only by the board with this hardware id, and only when no host gives it an address; answered with a HELLO, which names the address in force. Outside lock-step, as HELLO_REQ. */
+struct bus_assign {
+    uint8_t hardware_id[12];
+    uint16_t role; /* 1..65534; enum address */
+};
+size_t bus_assign_encode(const struct bus_assign *m, uint8_t out[static BUS_MAX_PAYLOAD]);
+int bus_assign_decode(struct bus_assign *m, const uint8_t *in, size_t n);
 
 /* One lock-step period: sensors in, one step. The header's t_us is the time at the END of the period. */
 struct bus_tick_node {

@@ -2,9 +2,9 @@
  * clock.
  *
  * dawnline-board KIND ADDRESS HARDWARE_ID NVM_FILE CAUSE
- *   KIND: power_board or compute_node; ADDRESS: 1..65534; HARDWARE_ID: 24 hexadecimal digits; NVM_FILE: made
- *   when absent; CAUSE: number of the first boot's reset cause. The line is raw already. Ends with 0 when the line
- * ends. */
+ *   KIND: power_board or compute_node; ADDRESS: 1..65534, or 0: the one that was assigned to it and is kept in
+ *   NVM_FILE, as on a microcontroller; HARDWARE_ID: 24 hexadecimal digits; NVM_FILE: made when absent; CAUSE: number of
+ *   the first boot's reset cause. The line is raw already. Ends with 0 when the line ends. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <errno.h>
@@ -126,8 +126,8 @@ static int parse(char **argv, struct board_identity *id, uint8_t *cause) {
     if (id->kind == 0) {
         return fail("KIND must be power_board or compute_node, not", argv[1]);
     }
-    if (parse_number(argv[2], 1, 65534, &address)) {
-        return fail("ADDRESS must be a number from 1 to 65534, not", argv[2]);
+    if (parse_number(argv[2], 0, 65534, &address)) {
+        return fail("ADDRESS must be a number from 0 to 65534, not", argv[2]);
     }
     if (parse_hardware_id(argv[3], id->hardware_id) != 0) {
         return fail("HARDWARE_ID must be 24 hexadecimal digits, not", argv[3]);

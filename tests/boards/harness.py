@@ -116,8 +116,8 @@ class Port:
 class Board:
     """One board, its line and its memory; speaks to it as flight and as the bench."""
 
-    def __init__(self, kind: int, memory: Memory | None = None, capabilities: int = 1) -> None:
-        self.kind, self.role = kind, ROLE[kind]
+    def __init__(self, kind: int, memory: Memory | None = None, capabilities: int = 1, role: int | None = None) -> None:
+        self.kind, self.role = kind, ROLE[kind] if role is None else role
         self.memory = memory or Memory()
         self.port = Port(self.memory)
         identity = {"kind": kind, "role": self.role, "hardware_id": list(HARDWARE_ID), "image_crc": 7}

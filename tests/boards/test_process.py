@@ -71,8 +71,8 @@ def test_boots_again_when_commanded(tmp_path: Path):
     ("at", "value", "said"),
     [
         (1, "toaster", "KIND must be power_board or compute_node, not: toaster"),
-        (2, "0", "ADDRESS must be a number from 1 to 65534, not: 0"),
-        (2, "16x", "ADDRESS must be a number from 1 to 65534, not: 16x"),
+        (2, "65535", "ADDRESS must be a number from 0 to 65534, not: 65535"),
+        (2, "16x", "ADDRESS must be a number from 0 to 65534, not: 16x"),
         (3, "00", "HARDWARE_ID must be 24 hexadecimal digits, not: 00"),
         (3, "g" * 24, "HARDWARE_ID must be 24 hexadecimal digits, not: " + "g" * 24),
         (5, "7", "CAUSE must be the number of a reset cause (1 to 6), not: 7"),
