@@ -21,6 +21,14 @@ class LinkDownError(HalError):
     """An open link has ended: unplugged, or its process exited. The link has closed itself."""
 
 
+class PortError(LinkError):
+    """A port cannot be had. `why`: "absent", "busy", "permission" or "other"."""
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
 class BoardRefusedError(HalError):
     """A board could not prove its identity: other ICD, other kind, other role, or silent."""
 

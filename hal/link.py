@@ -5,6 +5,7 @@
 ``process:``                               the board code as a child process on a pseudo-terminal
 ``serial:USB-SERIAL-NUMBER?baud=1000000``  a port, found by its USB serial number
 ``serial:/dev/ttyACM0?baud=1000000``       a port, by its path
+``hardware:24-HEX-DIGITS?baud=1000000``    a port, found by asking every one for the board with this hardware id
 =========================================  ======================================================
 """
 
@@ -36,7 +37,8 @@ class BackEnd:
 BACKENDS: dict[str, BackEnd] = {
     "mock": BackEnd(""),
     "process": BackEnd(""),
-    "serial": BackEnd("USB-SERIAL-NUMBER", ("baud",), made=False, needs_target=True, image=True),
+    "serial": BackEnd("USB-SERIAL-NUMBER", ("baud", "interface"), made=False, needs_target=True, image=True),
+    "hardware": BackEnd("HARDWARE-ID", ("baud",), made=False, needs_target=True, image=True),
 }
 """Scheme -> back end; each is a module of its own in hal/backends."""
 

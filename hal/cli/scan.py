@@ -1,4 +1,4 @@
-"""`hal scan`: what is plugged in."""
+"""`hal scan`: what is plugged in, as entries for a rig."""
 
 from __future__ import annotations
 
@@ -7,31 +7,26 @@ import json
 from typing import Any
 
 from hal.cli.common import add_command
+from hal.rig import load_rig
+
+TEXT = """List the serial ports on USB as entries ready to paste into a rig, with who answers there.
+Ports that another program has open are listed and not touched."""
 
 
 def add(commands: Any) -> None:
     """Add the command to a parser."""
-    text = "List the serial ports that are plugged in, as links for a rig."
-    add_command(commands, "scan", _scan, text, "hal scan --json")
+    command = add_command(commands, "scan", _scan, TEXT, "hal scan --rig desk")
+    command.add_argument("--rig", metavar="RIG", help="check the boards against this rig, at its baud rates")
 
 
 def _scan(arguments: argparse.Namespace) -> int:
-    from serial.tools import list_ports
+    from hal.scan import scan
 
-    ports = [
-        {
-            "device": port.device,
-            "serial_number": port.serial_number,
-            "description": port.description,
-            "link": f"serial:{port.serial_number or port.device}?baud=1000000",
-        }
-        for port in sorted(list_ports.comports())
-    ]
+    found = scan(load_rig(arguments.rig) if arguments.rig is not None else None)
     if arguments.json:
-        print(json.dumps(ports))
-        return 0
-    for entry in ports:
-        print(f"{entry['device']:16} {entry['link']}  ({entry['description']})")
-    if not ports:
+        print(json.dumps([entry.facts for entry in found]))
+    elif found:
+        print("\n\n".join("\n".join(entry.lines()) for entry in found))
+    else:
         print("no serial port is plugged in")
     return 0

@@ -226,7 +226,7 @@ def open_serial(target: str) -> Link:
 
 def test_an_absent_port_is_named() -> None:
     with pytest.raises(
-        LinkError, match=r"serial:/dev/not-there \(node0\): /dev/not-there is not there: expected a plugged-in board"
+        LinkError, match=r"serial:/dev/not-there \(node0\): /dev/not-there is not there, expected a plugged-in board"
     ):
         open_serial("/dev/not-there")
     with pytest.raises(LinkError, match=r"serial:NOSUCHBOARD: no port with this USB serial number is plugged in"):
