@@ -160,9 +160,15 @@ static void answer_again(struct board *b) {
     link_send_again(&b->link, BUS_ADDRESS_BENCH, d->type, b->t_us, (uint16_t)(d->seq + pages), d->payload, d->length);
 }
 
-static int follows(const struct board *b, uint64_t t_us, uint32_t dt_us) {
-    int sound = dt_us > 0 && dt_us <= BOARD_MAX_DT_US && t_us >= dt_us;
-    return sound && (!b->has_ticked || b->rearmed || t_us == b->t_us + dt_us);
+static int is_next(const struct board *b, uint64_t t_us, uint32_t dt_us) {
+    return b->has_ticked && t_us == b->t_us + dt_us;
+}
+
+/* After a boot, a repeated TICK may be one that this board answered before it: the bench asks for a HELLO first. */
+static int follows(const struct board *b, const struct bus_header *h, uint32_t dt_us) {
+    int sound = dt_us > 0 && dt_us <= BOARD_MAX_DT_US && h->t_us >= dt_us;
+    int may_start = b->rearmed || (!b->has_ticked && !(h->flags & BUS_FRAME_FLAG_REPEAT));
+    return sound && (may_start || is_next(b, h->t_us, dt_us));
 }
 
 int board_accepts_tick(struct board *b, const struct bus_frame *f, uint32_t dt_us) {
@@ -171,24 +177,20 @@ int board_accepts_tick(struct board *b, const struct bus_frame *f, uint32_t dt_u
         answer_again(b);
         return 0;
     }
-    if (!follows(b, t_us, dt_us)) {
+    if (!follows(b, &f->header, dt_us)) {
         uint64_t expected_us = b->t_us + dt_us;
         tell_event(b, BUS_EVENT_BOARD_TICK_REFUSED, clamp_u32_to_i32(clamp_u64_to_u32(expected_us / 1000)),
                    clamp_u32_to_i32(clamp_u64_to_u32(t_us / 1000)));
         return 0;
     }
-    if (!b->has_ticked || b->rearmed) {
+    b->clock_is_new = (uint8_t)!is_next(b, t_us, dt_us);
+    if (b->clock_is_new) {
         b->next_report_us = t_us + BOARD_REPORT_US;
     }
     b->t_us = t_us;
-    return 1;
-}
-
-int board_clock_is_new(struct board *b) {
-    int is_new = !b->has_ticked || b->rearmed;
     b->has_ticked = 1;
     b->rearmed = 0;
-    return is_new;
+    return 1;
 }
 
 /* ---- commands */

@@ -5,7 +5,8 @@
  * and calls nothing but the port's functions, and those only from inside board_boot and board_receive.
  *
  * What arrives may be anything; then this always holds:
- *  1. no byte string, however damaged or chunked, steps the board twice for one t_us, or steps it out of order;
+ *  1. no byte string, however damaged or chunked, steps the board twice for one t_us, or steps it out of order; after a
+ *     boot it takes no repeated TICK, which it may have stepped before, until the bench has asked for its HELLO;
  *  2. a frame that is not taken changes nothing but counters (and, refused TICKs, an event);
  *  3. a command is executed at most once for its (session, sequence), also across a commanded reset;
  *  4. a write to persistent memory that is cut at any byte leaves the block as it was, or as it was to become. */

@@ -72,6 +72,7 @@ struct board {
     uint8_t reset_cause, reset_due, reset_pending;
     uint8_t has_ticked, rearmed; /* rearmed: the next TICK may come at any time */
     uint8_t assignable;          /* its address is that of persistent memory */
+    uint8_t clock_is_new;        /* the last TICK did not follow the one before it: schedules start anew */
     uint64_t t_us;               /* of the last TICK taken */
     uint64_t next_report_us;
     union {
@@ -110,9 +111,6 @@ void board_tell_events(struct board *b, struct events *events);
 /* 1 when a TICK of dt_us at f's time is to be stepped: the board's time is then that of the TICK. 0 when it was
  * answered from the cache, or refused. */
 int board_accepts_tick(struct board *b, const struct bus_frame *f, uint32_t dt_us);
-
-/* 1 when the TICK just accepted is the first of its clock: schedules start anew. */
-int board_clock_is_new(struct board *b);
 
 /* Sends a link report when one is due. */
 void board_tell_link(struct board *b);

@@ -211,7 +211,7 @@ static int take_tick(struct board *b, const struct bus_frame *f) {
     if (!board_accepts_tick(b, f, sensors.dt_us)) {
         return 1;
     }
-    if (board_clock_is_new(b)) {
+    if (b->clock_is_new) {
         side->next_tlm_us = b->t_us;
         side->next_health_us = b->t_us + BOARD_REPORT_US;
     }

@@ -31,10 +31,18 @@ from tests.boards.harness import (
     encode,
     events,
     one,
+    parse,
 )
 
 KINDS = [COMPUTE_NODE, POWER_BOARD]
 DONE = {COMPUTE_NODE: "done_node", POWER_BOARD: "done_power"}
+
+
+def encode_again(wire: bytes) -> bytes:
+    """The same frames, flagged as repeated."""
+    return b"".join(
+        encode(f.name, f.src, f.dst, f.seq, f.t_us, icd.encode(f.name, **f.fields), REPEAT) for f in parse(wire)
+    )
 
 
 def same(frames: list[Frame]) -> list[tuple[str, int, dict[str, Any]]]:
@@ -124,6 +132,31 @@ def test_a_hello_request_of_the_bench_lets_the_clock_be_set_again(kind: int):
     board.send("hello_req", FLIGHT)
     board.t_us += 77 * TICK_US
     assert DONE[kind] not in [frame.name for frame in board.tick()]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_repeated_tick_from_before_a_boot_is_not_stepped_again(kind: int):
+    board = Board(kind)
+    late = board.tick_wire()
+    again = encode_again(late)
+    assert one(board.receive(late), DONE[kind]).t_us == TICK_US
+    board.boot(COMMANDED)
+    assert [name for name, *_ in events(board.receive(again))] == ["board_tick_refused"]
+    board.send("hello_req", FLIGHT)
+    assert [name for name, *_ in events(board.receive(again))] == ["board_tick_refused"]
+    board.send("hello_req", BENCH)
+    assert one(board.receive(again), DONE[kind]).t_us == TICK_US, "asked first: this boot has not stepped it"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_hello_request_of_the_bench_changes_nothing_when_the_next_tick_follows(kind: int):
+    board, asked = Board(kind), Board(kind)
+    for k in range(110):
+        if k % 3 == 0:
+            asked.send("hello_req", BENCH)
+        expected, got = board.tick(), asked.tick()
+        assert [(f.name, f.seq) for f in got] == [(f.name, f.seq) for f in expected]
+        assert one(got, DONE[kind]).fields["state_hash"] == one(expected, DONE[kind]).fields["state_hash"]
 
 
 def test_a_tick_waits_for_its_pages():
