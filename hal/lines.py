@@ -15,6 +15,7 @@ from hal._native import ffi, lib
 from hal.errors import BoardRefusedError, HalError, LinkDownError
 from hal.identity import check, from_native
 from hal.link import Board, Link
+from hal.round_trip import RoundTrip
 
 Opener = Callable[[str, Board], Link]
 
@@ -25,7 +26,6 @@ HELLO_REQUEST_S = 0.2
 DONE_GUARD_S = 30.0
 """A lossless line (a child process) is given up only after so long: a loaded machine is no fault."""
 LOSSY_GUARD_S = 2.0
-RETRANSMIT_S = 0.25
 RECONNECT_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -37,6 +37,18 @@ class _Join:
     asked: float
     heard: int
     """bytes that the line had brought before"""
+
+
+@dataclass
+class _Wait:
+    """A board that has got a TICK, or boots, and has not answered."""
+
+    since: float
+    due: float
+    """when to do something about it"""
+    early: bool = False
+    """due before the timeout: it has told us so"""
+    booting: bool = False
 
 
 @dataclass
@@ -70,6 +82,9 @@ class Lines:
         """hardware id -> role of every board that has proven who it is, mocks included"""
         self.absent_because: dict[str, str] = {}
         """role -> why the board went, or is not taken back"""
+        self._waits: dict[int, _Wait] = {}
+        self._trips: dict[int, RoundTrip] = {}
+        self._due = 0.0  # none of the waits is due before
         self._bytes = ffi.new("const uint8_t **")
 
     def __bool__(self) -> bool:
@@ -128,18 +143,21 @@ class Lines:
     def exchange(self) -> None:
         """After world_tick_begin: send every board its bytes and carry answers until nobody is waited for. A board that
         turns out to be another one (a cable was swapped) is let go."""
+        if not self._links:
+            return
+        self._receive(0)  # a board that booted between two ticks has said so
+        self._due = float("inf")
         for i in list(self._links):
-            n = lib.world_external_tx(self._world, i, self._bytes)
-            if n:
-                self._send(i, bytes(ffi.buffer(self._bytes[0], n)))
-        started = resent = self._clock()
-        while lib.world_waiting(self._world):
-            self._receive(RETRANSMIT_S)
-            self._judge()
+            self._ask(i)
+        while self._waits:
             now = self._clock()
-            if now - resent >= RETRANSMIT_S and lib.world_waiting(self._world):
-                resent = now
-                self._overdue(now - started)
+            if now >= self._due:
+                self._receive(0)  # the late one may be this program
+                for i in [i for i, wait in self._waits.items() if now >= wait.due]:
+                    self._overdue(i, now)
+                self._due = min((wait.due for wait in self._waits.values()), default=now)
+            self._receive(max(self._due - now, 0))
+            self._judge()
         self._judge()
 
     def reconnect(self) -> None:
@@ -165,6 +183,7 @@ class Lines:
         self._boards[i] = (url, board)
         now = self._clock()
         self._joining[i] = _Join(now, now, self._heard(i))
+        self._trips[i] = RoundTrip()
         lib.world_join_external(self._world, i)
         if link.fileno() >= 0:
             self._by_fd[link.fileno()] = i
@@ -251,19 +270,69 @@ class Lines:
             self._drop(i, str(error))
             return
         if data:
-            lib.world_external_rx(self._world, i, data, len(data))
+            self._answer(i, int(lib.world_external_rx(self._world, i, data, len(data))))
 
-    def _overdue(self, waited_s: float) -> None:
-        for i, link in list(self._links.items()):
-            if not lib.world_is_waiting(self._world, i):
-                continue
-            guard_s = LOSSY_GUARD_S if link.lossy else DONE_GUARD_S
-            if waited_s >= guard_s:
-                self._drop(i, f"{link.url}: no DONE for {guard_s:g} s")
-            elif link.lossy:
-                n = lib.world_ask_again(self._world, i, self._bytes)
-                if n > 0:
-                    self._send(i, bytes(ffi.buffer(self._bytes[0], n)))
+    # ------------------------------------------------------------ the answer to a TICK
+    def _ask(self, i: int) -> None:
+        """Send a board the bytes of a tick that has begun; from now on it is waited for."""
+        n = lib.world_external_tx(self._world, i, self._bytes)
+        if n == 0:
+            return
+        now = self._clock()
+        wait = self._waits[i] = _Wait(now, now)
+        self._trips[i].sent(now)
+        self._schedule(i, wait, now)
+        self._send(i, bytes(ffi.buffer(self._bytes[0], n)))
+
+    def _schedule(self, i: int, wait: _Wait, now: float) -> None:
+        link = self._links[i]
+        if link.fileno() < 0:
+            wait.due = now  # what is not there when `send` returns does not come
+        elif link.lossy:
+            wait.due = min(now + self._trips[i].timeout_s, wait.since + LOSSY_GUARD_S)
+        else:
+            wait.due = wait.since + DONE_GUARD_S
+        self._due = min(self._due, wait.due)
+
+    def _answer(self, i: int, state: int) -> None:
+        """What the world makes of the bytes that came: state, enum world_rx."""
+        wait = self._waits.get(i)
+        if wait is None:
+            return
+        if not state & lib.WORLD_RX_WAITING:
+            del self._waits[i]
+            self._trips[i].answered(self._clock())
+            return
+        if state & lib.WORLD_RX_BOOTING and not wait.booting:
+            wait.booting, wait.since = True, self._clock()
+            self._trips[i].void()
+            self._schedule(i, wait, wait.since)
+        if state & lib.WORLD_RX_TO_SEND or (state & lib.WORLD_RX_DAMAGED and self._links[i].lossy):
+            wait.early = True
+            wait.due = self._due = wait.since
+
+    def _overdue(self, i: int, now: float) -> None:
+        """Send again, or give the board up."""
+        wait, link = self._waits[i], self._links[i]
+        n = lib.world_external_tx(self._world, i, self._bytes)  # a board that has just booted gets its TICK again
+        if n == 0 and link.lossy:
+            n = lib.world_ask_again(self._world, i, self._bytes)
+        missing = "HELLO" if wait.booting else "DONE"
+        guard_s = LOSSY_GUARD_S if link.lossy else DONE_GUARD_S
+        if n <= 0 and link.fileno() < 0:
+            self._drop(i, f"{link.url}: has answered without a {missing}")
+            return
+        if now - wait.since >= guard_s:
+            self._drop(i, f"{link.url}: no {missing} for {guard_s:g} s")
+            return
+        if wait.early:
+            self._trips[i].void()
+        else:
+            self._trips[i].back_off()
+        wait.early = False
+        self._schedule(i, wait, now)
+        if n > 0:
+            self._send(i, bytes(ffi.buffer(self._bytes[0], n)))
 
     def _drop(self, i: int, why: str) -> None:
         """The line has ended, or its board is silent or another one: ABSENT, and the world goes on."""
@@ -277,6 +346,7 @@ class Lines:
             self._lost.setdefault(i, _Lost(self._clock() + RECONNECT_S[0]))
 
     def _forget(self, i: int) -> None:
+        self._waits.pop(i, None)
         link = self._links.pop(i, None)
         for fd in [fd for fd, owner in self._by_fd.items() if owner == i]:
             del self._by_fd[fd]

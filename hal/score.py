@@ -10,6 +10,14 @@ from hal.rig import Rig
 LINK_ERRORS = (
     "unexplained_bytes",
     "unexplained_frames",
+    "lost_to_board_bytes",
+    "lost_to_board_frames",
+    "lost_from_board_bytes",
+    "lost_from_board_frames",
+    "noise_to_board_bytes",
+    "noise_from_board_bytes",
+    "hw_lost_bytes",
+    "hw_line_errors",
     "damaged_received",
     "damaged_at_board",
     "gaps_received",
@@ -50,6 +58,11 @@ def score_of(
         "link_errors": {name: total(name) for name in LINK_ERRORS}
         | {name: int(getattr(native, name)) for name in ("dropped_records", "dropped_hash_bytes")},
         "undelivered_bytes": total("undelivered_bytes"),
+        "lost_at_reset_bytes": total("lost_at_reset_bytes"),
+        "lost_at_reset_frames": total("lost_at_reset_frames"),
+        "in_doubt_bytes": total("in_doubt_bytes"),
+        "in_doubt_frames": total("in_doubt_frames"),
+        "crashes": total("crashes"),
         "violations": {
             "undervoltage": int(native.undervoltage),
             "overtemperature": int(native.overtemperature),

@@ -137,24 +137,34 @@ void bench_tick(struct bench *b, struct line *l, struct sink *log, int all_pages
 
 /* ---------------------------------------------------------------- DONE */
 
-static int done_node(struct bench *b, uint16_t board, const struct bus_frame *f, uint32_t *state_hash) {
+static int done_node(struct bench *b, struct line *l, const struct bus_frame *f) {
     struct bus_done_node m;
+    uint16_t board = l->board;
     if (board == 0 || bus_done_node_decode(&m, f->payload, f->header.length))
-        return -1;
+        return LINE_DONE_BAD;
     struct plant_actuators_node *a = &plant_node_in(b->plant)[board - 1];
     a->cap_w = m.cap_mw * 1e-3;
     a->clock_mhz = m.clock_mhz;
     a->command = m.command;
     a->workload = m.workload;
     b->cap_mw[board - 1] = m.cap_mw;
-    *state_hash = m.state_hash;
+    l->stats.state_hash = m.state_hash;
     return m.flags;
 }
 
-static int done_power(struct bench *b, uint16_t board, const struct bus_frame *f, uint32_t *state_hash) {
+static unsigned count_bits(uint64_t v) {
+    unsigned n = 0;
+    for (; v != 0; v &= v - 1)
+        n++;
+    return n;
+}
+
+static int done_power(struct bench *b, struct line *l, const struct bus_frame *f) {
     struct bus_done_power m;
-    if (board != 0 || bus_done_power_decode(&m, f->payload, f->header.length))
-        return -1;
+    if (l->board != 0 || bus_done_power_decode(&m, f->payload, f->header.length))
+        return LINE_DONE_BAD;
+    if (count_bits(l->done_pages) < m.pages)
+        return LINE_DONE_INCOMPLETE;
     struct plant_actuators_power *a = plant_power_in(b->plant);
     a->array_v = m.array_mv * 1e-3;
     a->charge_a = m.charge_ma * 1e-3;
@@ -162,14 +172,15 @@ static int done_power(struct bench *b, uint16_t board, const struct bus_frame *f
     a->uvlo_v = m.uvlo_mv * 1e-3;
     a->heater = m.heater;
     a->clear_latches = m.clear_latches;
-    *state_hash = m.state_hash;
+    l->stats.state_hash = m.state_hash;
     return m.flags;
 }
 
-static int done_channels(struct bench *b, uint16_t board, const struct bus_frame *f) {
+static int done_channels(struct bench *b, struct line *l, const struct bus_frame *f) {
     struct bus_done_channels m;
-    if (board != 0 || bus_done_channels_decode(&m, f->payload, f->header.length) || m.base + m.count > b->nodes)
-        return -1;
+    if (l->board != 0 || bus_done_channels_decode(&m, f->payload, f->header.length) || m.base + m.count > b->nodes)
+        return LINE_DONE_BAD;
+    l->done_pages |= UINT64_C(1) << m.base / CHANNELS_PER_PAGE;
     struct plant_actuators_channel *a = plant_power_in(b->plant)->channel + m.base;
     for (uint32_t i = 0; i < m.count; i++)
         a[i] = (struct plant_actuators_channel){
@@ -177,16 +188,16 @@ static int done_channels(struct bench *b, uint16_t board, const struct bus_frame
     return 0;
 }
 
-int bench_done(struct bench *b, uint16_t board, const struct bus_frame *f, uint32_t *state_hash) {
+int bench_done(struct bench *b, struct line *l, const struct bus_frame *f) {
     switch (f->header.type) {
     case BUS_MSG_DONE_NODE:
-        return done_node(b, board, f, state_hash);
+        return done_node(b, l, f);
     case BUS_MSG_DONE_POWER:
-        return done_power(b, board, f, state_hash);
+        return done_power(b, l, f);
     case BUS_MSG_DONE_CHANNELS:
-        return done_channels(b, board, f);
+        return done_channels(b, l, f);
     default:
-        return -1;
+        return LINE_DONE_BAD;
     }
 }
 

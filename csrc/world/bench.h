@@ -22,9 +22,8 @@ void bench_init(struct bench *b, struct plant *plant, uint32_t nodes, uint32_t s
 /* Builds the TICK of a line and opens it. all_pages: the board has not had any page yet. */
 void bench_tick(struct bench *b, struct line *l, struct sink *log, int all_pages);
 
-/* Takes DONE or done_channels of a board: the plant's actuators. Returns the flags of a DONE, 0
- * for done_channels, or -1 when it is malformed or misplaced. */
-int bench_done(struct bench *b, uint16_t board, const struct bus_frame *f, uint32_t *state_hash);
+/* Takes DONE or done_channels of a board: the plant's actuators. As line_done. */
+int bench_done(struct bench *b, struct line *l, const struct bus_frame *f);
 
 /* A board is gone: a node's lines fall (accelerator off); the power board's latching switches and regulator stay. */
 void bench_release(struct bench *b, uint16_t board);

@@ -36,23 +36,38 @@ static int is_outside(uint8_t type) {
     return facts != 0 && !(facts & BUS_IS_HASHED);
 }
 
+void line_init(struct line *l, uint16_t board, line_done done, void *done_ctx) {
+    l->board = board;
+    l->address = bus_address_of(board);
+    l->kind = board == 0 ? BUS_BOARD_KIND_POWER_BOARD : BUS_BOARD_KIND_COMPUTE_NODE;
+    l->done = done;
+    l->done_ctx = done_ctx;
+    l->account.stats = &l->stats;
+    line_restart(l);
+}
+
 void line_restart(struct line *l) {
     bus_receiver_init(&l->from_board);
     bus_receiver_init(&l->from_flight);
     l->out.used = l->forward.used = l->held.used = l->log.used = 0;
-    l->tick_at = l->sent = l->later = 0;
-    l->said_hello = l->new_hello = 0;
-    l->open = l->booting = l->fresh = l->expect_set = 0;
+    l->tick_at = l->tick_end = l->sent = l->later = 0;
+    l->said_hello = l->new_hello = l->heard_boot = 0;
+    l->open = l->booting = l->fresh = l->expect_set = l->damaged = l->answered = 0;
     l->bench_seq = 0;
-    l->epoch.known = 0;
-    l->begin = l->ledger;
+}
+
+void line_absent(struct line *l) {
+    l->open = l->booting = 0;
+    account_outage(&l->account);
 }
 
 void line_begin(struct line *l, uint64_t tick, uint64_t t_us) {
     l->tick = tick;
     l->t_us = t_us;
-    l->out.used = l->tick_at = l->sent = 0;
-    l->begin = l->ledger;
+    l->out.used = l->tick_at = l->tick_end = l->sent = 0;
+    l->damaged = l->copies = 0;
+    l->done_pages = 0;
+    l->begin = l->asked = l->account.tx;
 }
 
 void line_flight_bytes(struct line *l, struct sink *log) {
@@ -60,20 +75,20 @@ void line_flight_bytes(struct line *l, struct sink *log) {
     struct bus_frame f;
     int r;
     l->stats.tx_bytes += l->out.used;
-    l->ledger.tx_bytes += l->out.used;
+    l->account.tx.bytes += l->out.used;
     while ((r = bus_receiver_next(&l->from_flight, &p, end, &f)) != BUS_RX_MORE) {
         l->stats.tx_frames += (uint64_t)(r == BUS_RX_FRAME);
         if (r == BUS_RX_FRAME && is_outside(f.header.type)) {
-            l->ledger.tx_bytes -= f.wire_length;
+            l->account.tx.bytes -= f.wire_length;
             continue;
         }
-        l->ledger.tx_frames += (uint64_t)(r == BUS_RX_FRAME);
+        l->account.tx.frames += (uint64_t)(r == BUS_RX_FRAME);
         log_put(log, l->tick, l->board, LOG_TO_BOARD, f.wire, f.wire_length);
     }
 }
 
 void line_open(struct line *l) {
-    l->tick_at = l->out.used;
+    l->tick_at = l->tick_end = l->out.used;
     l->open = 1;
     l->fresh = 0;
 }
@@ -89,8 +104,8 @@ static const uint8_t *append(struct line *l, const struct bus_header *h, const u
     l->out.used += *length;
     l->stats.tx_frames++;
     l->stats.tx_bytes += *length;
-    l->ledger.tx_frames++;
-    l->ledger.tx_bytes += *length;
+    l->account.tx.frames++;
+    l->account.tx.bytes += *length;
     return wire;
 }
 
@@ -103,6 +118,8 @@ void line_bench_frame(struct line *l, uint8_t type, const uint8_t *payload, size
                            .length = (uint8_t)n};
     size_t length = 0;
     const uint8_t *wire = append(l, &h, payload, &length);
+    l->tick_end = l->out.used;
+    l->asked = l->account.tx;
     if (wire != NULL)
         log_put(log, l->tick, l->board, LOG_TO_BOARD, wire, length);
 }
@@ -116,28 +133,46 @@ size_t line_hello_request(struct line *l, uint8_t out[static BUS_MAX_WIRE]) {
     return n;
 }
 
+static void request_hello(struct line *l) {
+    uint8_t wire[BUS_MAX_WIRE];
+    sink_put(&l->out, wire, line_hello_request(l, wire));
+}
+
+/* A board that has booted unheard takes no repeated TICK before the bench has asked for its HELLO. */
 static void retransmit(struct line *l) {
-    const uint8_t *p = l->out.bytes + l->tick_at, *end = l->out.bytes + l->out.used;
+    const uint8_t *p = l->out.bytes + l->tick_at, *end = l->out.bytes + l->tick_end;
     struct bus_receiver again;
     struct bus_frame f;
     bus_receiver_init(&again);
+    if (l->copies > 0 || !l->answered)
+        request_hello(l);
     int r;
     while ((r = bus_receiver_next(&again, &p, end, &f)) != BUS_RX_MORE) {
         size_t length;
-        if (r != BUS_RX_FRAME || (f.header.flags & BUS_FRAME_FLAG_REPEAT))
+        if (r != BUS_RX_FRAME)
             continue;
         f.header.flags |= BUS_FRAME_FLAG_REPEAT;
         append(l, &f.header, f.payload, &length);
     }
+    l->copies = (uint8_t)(l->copies < UINT8_MAX ? l->copies + 1 : UINT8_MAX);
     l->stats.retransmissions++;
 }
 
 void line_ask_again(struct line *l) {
-    uint8_t wire[BUS_MAX_WIRE];
+    if (l->out.used > l->sent)
+        return; /* it stands there already */
+    l->out.used = l->sent = l->tick_end;
+    l->damaged = 0;
     if (l->booting)
-        sink_put(&l->out, wire, line_hello_request(l, wire));
+        request_hello(l);
     else
         retransmit(l);
+}
+
+int line_rx_state(const struct line *l) {
+    int doubtful = l->damaged && l->from_board.used == 0;
+    return (l->open ? WORLD_RX_WAITING : 0) | (l->booting ? WORLD_RX_BOOTING : 0) |
+           (l->open && doubtful ? WORLD_RX_DAMAGED : 0) | (l->out.used > l->sent ? WORLD_RX_TO_SEND : 0);
 }
 
 /* ---------------------------------------------------------------- to flight */
@@ -161,82 +196,99 @@ static void forward(struct line *l, const uint8_t *wire, size_t n) {
 
 /* ---------------------------------------------------------------- from the board */
 
-/* A new epoch: from `base` on the two ends count the same. */
-static void begin_epoch(struct line *l, const struct ledger *base, uint32_t boot_count, int known) {
-    l->epoch = (struct epoch){.base = *base, .boot_count = boot_count, .known = known};
-    l->fresh = 1;
-    l->expect_set = 0;
-    l->stats.epochs++;
-}
-
-/* The HELLO that ends a reset. It is told to flight as the boot said it, also when that got lost and this is the answer
- * to a request. */
-static void on_boot(struct line *l, const struct bus_frame *f, uint32_t boot_count) {
+/* Flight hears of a boot as the boot said it, also when that got lost and this is the answer to a request of the bench.
+ */
+static void tell_boot(struct line *l, const struct bus_frame *f) {
     uint8_t wire[BUS_MAX_WIRE];
     struct bus_header as_boot = f->header;
     as_boot.dst = BUS_ADDRESS_ANY;
-    begin_epoch(l, &l->ledger, boot_count, 1);
     forward(l, wire, bus_frame_encode(&as_boot, f->payload, wire));
-    l->booting = l->open = 0;
+}
+
+static void begin_epoch(struct line *l, const struct tally *at) {
+    struct tally slack = {l->account.rx.bytes - l->rx_done.bytes, l->account.rx.frames - l->rx_done.frames};
+    account_boot(&l->account, &l->hello, at, l->heard_boot, &slack);
+    l->fresh = 1;
+    l->expect_set = l->answered = 0;
+    l->done_pages = 0;
+}
+
+/* A board that is there has booted. */
+static void on_boot(struct line *l, const struct bus_frame *f) {
+    int mid_tick = l->open && !l->booting, unsent = mid_tick && l->sent == 0;
+    begin_epoch(l, unsent ? &l->begin : &l->account.tx);
+    if (f->header.dst == BUS_ADDRESS_BENCH)
+        tell_boot(l, f);
+    else
+        forward(l, f->wire, f->wire_length);
+    if (l->booting)
+        l->open = l->booting = 0;
+    else if (mid_tick && !unsent && f->header.dst != BUS_ADDRESS_BENCH) /* else the TICK stood behind the request */
+        line_ask_again(l);
+}
+
+void line_admit(struct line *l) {
+    if (account_is_same(&l->account, &l->hello)) {
+        account_resume(&l->account);
+    } else {
+        begin_epoch(l, &l->account.tx);
+        if (!l->heard_boot)
+            account_outage(&l->account); /* since its boot somebody else may have had the line */
+    }
+    l->stats.state = WORLD_BOARD_PRESENT;
+    l->fresh = 1;
 }
 
 static void on_hello(struct line *l, const struct bus_frame *f) {
     struct bus_hello hello;
-    int damaged = bus_hello_decode(&hello, f->payload, f->header.length);
+    int damaged = bus_hello_decode(&hello, f->payload, f->header.length), boot = f->header.dst == BUS_ADDRESS_ANY;
+    l->heard_boot = boot || (l->heard_boot && hello.boot_count == l->hello.boot_count);
     l->said_hello = l->new_hello = 1;
     l->hello = damaged ? (struct bus_hello){0} : hello;
     if (damaged)
         return;
-    int boot = f->header.dst == BUS_ADDRESS_ANY, is_new = hello.boot_count != l->epoch.boot_count;
-    if (l->booting && (boot || is_new)) {
-        on_boot(l, f, hello.boot_count);
-        return;
-    }
-    if (!is_new && (l->epoch.known || !boot))
-        return;
-    /* A boot says HELLO to any. Then what was sent since the tick began reached the board after its boot. An answer to
-     * a request tells only that a boot was missed. */
-    struct ledger base = l->begin;
-    base.rx_bytes = l->ledger.rx_bytes;
-    base.rx_frames = l->ledger.rx_frames;
-    begin_epoch(l, &base, hello.boot_count, boot);
+    int is_new = !account_is_same(&l->account, &hello) || (l->booting && boot);
+    if (l->stats.state == WORLD_BOARD_PRESENT && is_new)
+        on_boot(l, f);
+    else if (f->header.dst != BUS_ADDRESS_BENCH)
+        forward(l, f->wire, f->wire_length);
 }
 
-/* Counts the change of a difference between the two ends' counts, modulo 2^32. */
-static void compare(uint64_t ours, uint64_t base, uint32_t theirs, int32_t *counted, uint32_t *errors, int known) {
-    int32_t gap = (int32_t)((uint32_t)(ours - base) - theirs);
-    if (known && gap != *counted)
-        *errors += (uint32_t)(gap > *counted ? gap - *counted : *counted - gap);
-    *counted = gap;
-}
-
-/* The report's own frame is not in its counts, and not in the ledger yet. */
 static void on_report(struct line *l, const struct bus_frame *f) {
     struct bus_link_report r;
-    struct epoch *e = &l->epoch;
-    if (bus_link_report_decode(&r, f->payload, f->header.length))
-        return;
-    struct world_link *s = &l->stats;
-    const struct ledger *now = &l->ledger, *base = &e->base;
-    compare(now->tx_bytes, base->tx_bytes, r.rx_bytes, &e->gap_rx_bytes, &s->unexplained_bytes, e->known);
-    compare(now->tx_frames, base->tx_frames, r.rx_frames, &e->gap_rx_frames, &s->unexplained_frames, e->known);
-    compare(now->rx_bytes, base->rx_bytes, r.tx_bytes, &e->gap_tx_bytes, &s->unexplained_bytes, e->known);
-    compare(now->rx_frames, base->rx_frames, r.tx_frames, &e->gap_tx_frames, &s->unexplained_frames, e->known);
-    s->damaged_at_board += (uint16_t)(r.crc_errors - e->last.crc_errors);
-    s->damaged_at_board += (uint16_t)(r.cobs_errors - e->last.cobs_errors);
-    s->damaged_at_board += (uint16_t)(r.length_errors - e->last.length_errors);
-    s->gaps_at_board += (uint16_t)(r.sequence_gaps - e->last.sequence_gaps);
-    s->unknown_at_board += (uint16_t)(r.unknown_frames - e->last.unknown_frames);
-    e->last = r;
-    e->known = 1;
+    int now = l->open && f->header.t_us == l->t_us; /* else it was on its way when the line ended */
+    if (now && bus_link_report_decode(&r, f->payload, f->header.length) == 0)
+        account_report(&l->account, &r, f->wire_length, l->copies == 0);
 }
 
-/* A frame for the bench. Returns 1 when it closes the open tick. */
-static int on_bench_frame(struct line *l, const struct bus_frame *f, struct sink *log) {
+static void on_outside(struct line *l, const struct bus_frame *f) {
+    struct bus_hardware_report hardware;
+    if (f->header.type == BUS_MSG_HELLO) {
+        on_hello(l, f);
+        return;
+    }
+    if (l->stats.state != WORLD_BOARD_PRESENT)
+        return;
+    l->stats.crashes += f->header.type == BUS_MSG_CRASH;
+    if (f->header.type == BUS_MSG_HARDWARE_REPORT &&
+        bus_hardware_report_decode(&hardware, f->payload, f->header.length) == 0)
+        account_hardware(&l->account, &hardware);
+    if (f->header.dst != BUS_ADDRESS_BENCH)
+        forward(l, f->wire, f->wire_length);
+}
+
+static void close_tick(struct line *l, int flags) {
+    l->account.proven = l->asked;
+    l->rx_done = l->account.rx;
+    l->answered = 1;
+    l->booting = flags & BUS_DONE_FLAG_RESET ? 1 : 0;
+    l->open = l->booting;
+}
+
+/* A frame for the bench. */
+static void on_bench_frame(struct line *l, const struct bus_frame *f, struct sink *log) {
     uint8_t type = f->header.type;
     int repeat = f->header.flags & BUS_FRAME_FLAG_REPEAT;
-    if (is_outside(type))
-        return 0;
     int done = type == BUS_MSG_DONE_NODE || type == BUS_MSG_DONE_POWER;
     if (!repeat) {
         if (l->expect_set && f->header.seq != l->expect_seq)
@@ -246,73 +298,64 @@ static int on_bench_frame(struct line *l, const struct bus_frame *f, struct sink
         log_put(log, l->tick, l->board, LOG_FROM_BOARD, f->wire, f->wire_length);
     }
     int awaited = l->open && !l->booting && f->header.t_us == l->t_us && (done || type == BUS_MSG_DONE_CHANNELS);
-    int flags = awaited ? l->done(l->done_ctx, l->board, f) : -1;
-    if (flags < 0) {
-        l->stats.stray_done++;
-        return 0;
-    }
-    if (done && flags & BUS_DONE_FLAG_RESET)
-        l->booting = 1;
+    int flags = awaited ? l->done(l->done_ctx, l, f) : LINE_DONE_BAD;
+    if (flags == LINE_DONE_INCOMPLETE)
+        l->damaged = 1;
+    else if (flags < 0)
+        l->stats.stray_done += !repeat; /* a repeated one answers what was sent again too early */
     else if (done)
-        l->open = 0;
-    return !l->open;
+        close_tick(l, flags);
 }
 
-/* Returns 1 when the frame closes the open tick. */
-static int on_frame(struct line *l, const struct bus_frame *f, struct sink *log) {
+static void on_frame(struct line *l, const struct bus_frame *f, struct sink *log) {
     int present = l->stats.state == WORLD_BOARD_PRESENT;
     l->stats.rx_frames++;
+    if (is_outside(f->header.type)) {
+        l->account.rx.bytes -= present ? f->wire_length : 0;
+        on_outside(l, f);
+        return;
+    }
+    l->account.rx.bytes += present ? 0 : f->wire_length;
+    l->account.rx.frames++;
     if (f->header.type == BUS_MSG_LINK_REPORT)
         on_report(l, f);
-    if (f->header.type == BUS_MSG_HELLO) {
-        int booting = l->booting;
-        on_hello(l, f);
-        if (booting)
-            return !l->open;
+    if (!present)
+        return;
+    if (f->header.dst == BUS_ADDRESS_BENCH) {
+        on_bench_frame(l, f, log);
+        return;
     }
-    if (!is_outside(f->header.type)) {
-        l->ledger.rx_bytes += f->wire_length;
-        l->ledger.rx_frames++;
-    }
-    if (f->header.dst == BUS_ADDRESS_BENCH)
-        return present ? on_bench_frame(l, f, log) : 0;
-    if (!present && f->header.type != BUS_MSG_HELLO)
-        return 0;
     forward(l, f->wire, f->wire_length);
-    if (!is_outside(f->header.type) && !(f->header.flags & BUS_FRAME_FLAG_REPEAT))
+    if (!(f->header.flags & BUS_FRAME_FLAG_REPEAT))
         log_put(log, l->tick, l->board, LOG_FROM_BOARD, f->wire, f->wire_length);
-    return 0;
 }
 
 static void on_damage(struct line *l, const struct bus_frame *f, struct sink *log) {
     if (l->stats.state != WORLD_BOARD_PRESENT || l->booting)
         return; /* what a line carried before its board said who it is */
     l->stats.damaged_received++;
-    l->ledger.rx_bytes += f->wire_length;
+    l->damaged = 1;
     forward(l, f->wire, f->wire_length);
     log_put(log, l->tick, l->board, LOG_FROM_BOARD, f->wire, f->wire_length);
 }
 
 void line_receive(struct line *l, const uint8_t *bytes, size_t n, struct sink *log) {
     const uint8_t *p = bytes, *end = bytes + n;
-    if (l->stats.state == WORLD_BOARD_PRESENT && !l->open) {
-        sink_put(&l->held, bytes, n);
-        return;
-    }
-    for (;;) {
+    int present = l->stats.state == WORLD_BOARD_PRESENT;
+    while (!present || l->open) {
         const uint8_t *before = p;
         struct bus_frame f;
         int r = bus_receiver_next(&l->from_board, &p, end, &f);
         l->stats.rx_bytes += (uint64_t)(p - before);
+        l->account.rx.bytes += present ? (uint64_t)(p - before) : 0;
         if (r == BUS_RX_MORE)
             return;
-        if (r == BUS_RX_DAMAGED) {
+        if (r == BUS_RX_DAMAGED)
             on_damage(l, &f, log);
-        } else if (on_frame(l, &f, log)) {
-            sink_put(&l->held, p, (size_t)(end - p));
-            return;
-        }
+        else
+            on_frame(l, &f, log);
     }
+    sink_put(&l->held, p, (size_t)(end - p));
 }
 
 void line_take_held(struct line *l, struct sink *scratch) {

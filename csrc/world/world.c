@@ -33,9 +33,9 @@ struct world {
     uint8_t *memory; /* every buffer of bytes, one block */
 };
 
-static int on_done(void *ctx, uint16_t board, const struct bus_frame *f) {
+static int on_done(void *ctx, struct line *l, const struct bus_frame *f) {
     struct world *w = ctx;
-    return bench_done(&w->bench, board, f, &w->lines[board].stats.state_hash);
+    return bench_done(&w->bench, l, f);
 }
 
 /* ---------------------------------------------------------------- creation */
@@ -87,15 +87,8 @@ struct world *world_create(const struct world_config *c, struct plant *plant) {
     bench_init(&w->bench, plant, c->nodes, c->strings, c->dt_us);
     w->judge.sample_capacity = SAMPLES;
     judge_init(&w->judge, c);
-    for (uint32_t i = 0; i < w->boards; i++) {
-        struct line *l = &w->lines[i];
-        l->board = (uint16_t)i;
-        l->address = bus_address_of((uint16_t)i);
-        l->kind = i == 0 ? BUS_BOARD_KIND_POWER_BOARD : BUS_BOARD_KIND_COMPUTE_NODE;
-        l->done = on_done;
-        l->done_ctx = w;
-        line_restart(l);
-    }
+    for (uint32_t i = 0; i < w->boards; i++)
+        line_init(&w->lines[i], (uint16_t)i, on_done, w);
     return w;
 }
 
@@ -177,8 +170,7 @@ int world_admit(struct world *w, uint32_t board) {
         return WORLD_ERR_BOARD;
     if (l->stats.state != WORLD_BOARD_JOINING || !l->said_hello || w->in_tick)
         return WORLD_ERR_STATE;
-    l->stats.state = WORLD_BOARD_PRESENT;
-    l->fresh = 1;
+    line_admit(l);
     return WORLD_OK;
 }
 
@@ -192,7 +184,7 @@ int world_absent(struct world *w, uint32_t board) {
         bench_release(&w->bench, (uint16_t)board);
     }
     l->stats.state = WORLD_BOARD_ABSENT;
-    l->open = l->booting = 0;
+    line_absent(l);
     return WORLD_OK;
 }
 
@@ -262,7 +254,7 @@ int world_external_rx(struct world *w, uint32_t board, const uint8_t *bytes, siz
         return WORLD_ERR_BOARD;
     if (l->stats.state != WORLD_BOARD_ABSENT)
         line_receive(l, bytes, n, &l->log);
-    return WORLD_OK;
+    return line_rx_state(l);
 }
 
 int world_ask_again(struct world *w, uint32_t board, const uint8_t **bytes) {
@@ -382,6 +374,7 @@ int world_link(const struct world *w, uint32_t board, struct world_link *out) {
     if (l == NULL)
         return WORLD_ERR_BOARD;
     *out = l->stats;
+    account_fill(&l->account, out);
     uint64_t dropped = l->out.dropped + l->forward.dropped + l->held.dropped + l->log.dropped;
     out->dropped_bytes = (uint32_t)(dropped + (w->mocks[board] ? w->mocks[board]->dropped : 0));
     return WORLD_OK;

@@ -54,7 +54,14 @@ int world_run(struct world *w, uint32_t max_ticks, bus_participant step, void *c
  * world_external_tx gives, feed what comes until nobody is waited for, then end. */
 int world_tick_begin(struct world *w);
 size_t world_external_tx(struct world *w, uint32_t board, const uint8_t **bytes);
+/* Bytes from a board. Returns the state of its line, enum world_rx bits, or WORLD_ERR_BOARD. */
 int world_external_rx(struct world *w, uint32_t board, const uint8_t *bytes, size_t n);
+enum world_rx {
+    WORLD_RX_WAITING = 1, /* not answered yet */
+    WORLD_RX_DAMAGED = 2, /* perhaps the answer arrived damaged: ask again at once */
+    WORLD_RX_BOOTING = 4, /* answered, and resets: its boot's HELLO is waited for */
+    WORLD_RX_TO_SEND = 8, /* world_external_tx has bytes: the TICK again, for a board that has just booted */
+};
 /* For a board that is late: bytes to send, its TICK again, or a HELLO_REQ while it boots (DONE told of a reset, and
  * nothing that is sent before the boot's HELLO arrives there). */
 int world_ask_again(struct world *w, uint32_t board, const uint8_t **bytes);
@@ -81,13 +88,24 @@ struct world_link {
     uint64_t tx_frames, tx_bytes, rx_frames, rx_bytes; /* since creation, seen from the bench */
     uint64_t absent_since_tick;                        /* tick at which the board went ABSENT last */
     uint32_t epochs;                                   /* boots seen */
+    uint32_t crashes;                                  /* CRASH frames */
     uint32_t absences, retransmissions;
-    uint32_t unexplained_bytes, unexplained_frames; /* the two ends' counts of one epoch differ */
-    uint32_t damaged_received;                      /* frames from the board that failed a check here */
-    uint32_t damaged_at_board;                      /* its own count of the same */
-    uint32_t gaps_received, gaps_at_board;          /* sequence */
+    /* The account (docs/board-bus.md): what one end sent and the other did not receive, per epoch, as of the last
+     * comparison; what the board has not answered yet is in doubt. */
+    uint32_t comparisons; /* link_reports that the account was compared with */
+    uint32_t in_doubt_bytes, in_doubt_frames;
+    uint32_t lost_at_reset_bytes, lost_at_reset_frames;   /* sent to a board that reset and never answered it */
+    uint32_t lost_to_board_bytes, lost_to_board_frames;   /* at an outage; frames also by damage */
+    uint32_t lost_from_board_bytes, lost_from_board_frames;
+    uint32_t noise_to_board_bytes, noise_from_board_bytes; /* more than was sent, with damage or an outage */
+    uint32_t unexplained_bytes, unexplained_frames;        /* none of these */
+    uint32_t hw_lost_bytes;                                /* the board's hardware_report: ring full, overruns */
+    uint32_t hw_line_errors;                               /* and its framing and noise errors */
+    uint32_t damaged_received;                             /* runs from the board that failed a check here */
+    uint32_t damaged_at_board;                             /* its own count of the same */
+    uint32_t gaps_received, gaps_at_board;                 /* sequence */
     uint32_t unknown_at_board;
-    uint32_t stray_done;    /* DONE that answers no open TICK */
+    uint32_t stray_done;    /* DONE that answers no open TICK, and is none that was asked for twice */
     uint32_t undelivered_bytes; /* flight's, for a board that was not there */
     uint32_t dropped_bytes; /* buffers of the world too small: never in a sane rig */
     uint32_t state_hash;    /* of the last DONE */

@@ -170,10 +170,7 @@ def flip(data: bytes) -> bytes:
 
 @pytest.mark.parametrize("how", ["drop", "flip"])
 @pytest.mark.parametrize("direction", ["to_board", "from_board"])
-def test_a_lost_tick_or_done_costs_one_retransmission(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, direction: str, how: str
-) -> None:
-    monkeypatch.setattr(lines, "RETRANSMIT_S", 0.02)
+def test_a_lost_tick_or_done_costs_one_retransmission(rig: Rig, direction: str, how: str) -> None:
     change: Callable[[bytes], bytes] = flip if how == "flip" else lambda data: b""
 
     def opener(url: str, board: Board) -> Link:
@@ -201,7 +198,6 @@ def test_a_lost_tick_or_done_costs_one_retransmission(
 def test_a_board_that_stops_answering_is_absent_and_the_world_goes_on(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines, "RETRANSMIT_S", 0.01)
     monkeypatch.setattr(lines, "LOSSY_GUARD_S", 0.05)
     monkeypatch.setattr(lines, "RECONNECT_S", (1e9,))
     dead: list[str] = []

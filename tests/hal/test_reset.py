@@ -112,10 +112,7 @@ def test_a_late_hello_changes_nothing(rig: Rig, looks: int) -> None:
     assert made[0].said_while_deaf == []
 
 
-def test_a_lost_hello_is_asked_for_and_told_to_flight_as_the_boot_said_it(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lines, "RETRANSMIT_S", 0.01)
+def test_a_lost_hello_is_asked_for_and_told_to_flight_as_the_boot_said_it(rig: Rig) -> None:
     hellos: list[bytes] = []
 
     def lose_the_first(data: bytes) -> bytes:
@@ -130,7 +127,6 @@ def test_a_lost_hello_is_asked_for_and_told_to_flight_as_the_boot_said_it(
 
 
 def test_a_board_that_does_not_come_back_is_absent(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "RETRANSMIT_S", 0.005)
     monkeypatch.setattr(lines, "LOSSY_GUARD_S", 0.02)
     monkeypatch.setattr(lines, "RECONNECT_S", (1e9,))
 
