@@ -3,6 +3,7 @@
 #   make demo    one orbit, live in this terminal, and a report      make lint   the checks of code and tree alone
 #   make test    the whole suite                                     make fmt    format C and Python
 #   make bench   every published number, into benchmarks/results     make icd    code and pages from the two ICDs
+#   make firmware   images for boards, into hal/bin (arm-none-eabi-gcc where it is installed, else zig from PyPI)
 #
 # PYTHON=python3.12 make test     another interpreter           make test ARGS="-k cobs"   arguments for pytest
 # SPEED=100 make demo             a slower orbit
@@ -19,9 +20,10 @@ SHELL       := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test bench lint sanitize fmt icd build clean check-tools
+.PHONY: help demo test bench lint sanitize fmt icd build firmware clean check-tools
 
-C_INPUTS   := $(wildcard csrc/*/*.[chS] csrc/*/*.ld) setup.py csrc/ffi/sources.py csrc/ffi/build.py
+C_INPUTS   := $(wildcard csrc/*/*.[chS]) setup.py csrc/ffi/sources.py csrc/ffi/build.py
+FIRMWARE   := $(wildcard csrc/firmware/* csrc/firmware/*/*)
 ICD_INPUTS := $(wildcard csrc/icd/*.toml csrc/icd/*.py)
 
 help:
@@ -66,7 +68,14 @@ $(VENV)/.built: $(C_INPUTS) $(VENV)/.icd | $(VENV)/.base
 	@$(PY) setup.py -q build_ext --inplace
 	@touch $@
 
+$(VENV)/.firmware: $(FIRMWARE) $(VENV)/.built
+	@command -v arm-none-eabi-gcc >/dev/null || $(PIP) install "$$(sed -n 's/^ *"\(ziglang[^"]*\)".*/\1/p' pyproject.toml)"
+	@$(PY) csrc/firmware/build.py
+	@touch $@
+
 build: $(VENV)/.demo $(VENV)/.built
+
+firmware: $(VENV)/.demo $(VENV)/.firmware
 
 icd: | $(VENV)/.base
 	$(PY) csrc/icd/generate.py
@@ -84,7 +93,7 @@ demo: build
 	wait $$flight || failed; \
 	echo "The orbit as a report: out/demo.html   What the world saw: out/demo.json"
 
-test: $(VENV)/.test $(VENV)/.built
+test: $(VENV)/.test $(VENV)/.built $(VENV)/.firmware
 	$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.test $(VENV)/.built
@@ -104,7 +113,7 @@ fmt: $(VENV)/.test
 	$(PY) -m ruff format --quiet .
 	$(VENV)/bin/clang-format -i $$(git ls-files 'csrc/*.c' 'csrc/*.h' ':!*.cdef.h')
 
-bench: $(VENV)/.test $(VENV)/.built
+bench: $(VENV)/.test $(VENV)/.built $(VENV)/.firmware
 	$(PY) -m benchmarks $(ARGS)
 
 clean:

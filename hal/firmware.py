@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from hal.elf import parse_elf, read_elf
 from hal.errors import ImageError
 from hal.icd import BoardKind
 
@@ -20,7 +21,6 @@ MAGIC = b"DWNL"
 CRC_AT = HEADER_AT + 8
 FLAVOURS = ("bench", "flight")
 FLASH_BASE = 0x0800_0000
-MAX_IMAGE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,10 @@ def read_image(path: Path) -> Image:
         raise ImageError(f"{path}: no such image, expected it from `make firmware`") from None
     except OSError as error:
         raise ImageError(f"{path}: cannot read the image: {error.strerror}") from None
-    base, memory = _from_elf(content, path) if content[:4] == b"\x7fELF" else (FLASH_BASE, content)
+    base, memory = FLASH_BASE, content
+    if content[:4] == b"\x7fELF":
+        elf = parse_elf(content, path)
+        base, memory = elf.address, elf.image
     if len(memory) < HEADER_AT + HEADER.size or memory[HEADER_AT : HEADER_AT + 4] != MAGIC:
         raise ImageError(f"{path}: has no header at 0x{HEADER_AT:x}, expected an image made by `make firmware`")
     _, length, crc, version, firmware, kind, flavour, _ = HEADER.unpack_from(memory, HEADER_AT)
@@ -84,22 +87,14 @@ def read_image(path: Path) -> Image:
     return Image(path, base, data, crc, version, firmware, BoardKind(kind), FLAVOURS[flavour])
 
 
-def _from_elf(content: bytes, path: Path) -> tuple[int, bytes]:
-    """(base, bytes) of what an ELF file loads, at its load addresses; gaps are as erased flash."""
-    try:
-        if content[4:6] != b"\x01\x01":
-            raise ImageError(f"{path}: is an ELF file of another kind of machine, expected 32 bit little-endian (ARM)")
-        offset, size, count = struct.unpack_from("<I", content, 28)[0], *struct.unpack_from("<HH", content, 42)
-        rows = [struct.unpack_from("<8I", content, offset + i * size) for i in range(count)]
-    except struct.error:
-        raise ImageError(f"{path}: is not a whole ELF file") from None
-    # type, offset, vaddr, paddr, filesz, ...: PT_LOAD with something in the file
-    loads = [(row[3], content[row[1] : row[1] + row[4]]) for row in rows if row[0] == 1 and row[4]]
-    base = min((at for at, _ in loads), default=0)
-    end = max((at + len(part) for at, part in loads), default=0)
-    if not 0 < end - base <= MAX_IMAGE_BYTES:
-        raise ImageError(f"{path}: loads {end - base} bytes, expected 1 to {MAX_IMAGE_BYTES}")
-    memory = bytearray(b"\xff" * (end - base))
-    for at, part in loads:
-        memory[at - base : at - base + len(part)] = part
-    return base, bytes(memory)
+def seal(path: Path) -> Image:
+    """Fill in length and CRC of an ELF image that was just linked. Raises `ImageError`."""
+    elf = read_elf(path)
+    image = bytearray(elf.image)
+    struct.pack_into("<I", image, HEADER_AT + 4, len(image))
+    struct.pack_into("<I", image, CRC_AT, image_crc(bytes(image)))
+    file = bytearray(path.read_bytes())
+    at = elf.segments[0].offset + HEADER_AT
+    file[at : at + HEADER.size] = image[HEADER_AT : HEADER_AT + HEADER.size]
+    path.write_bytes(file)
+    return read_image(path)

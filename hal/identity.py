@@ -13,7 +13,7 @@ from hal._native import lib
 from hal.errors import BoardRefusedError, ImageError
 from hal.firmware import firmware_hash, read_image
 from hal.images import image_of
-from hal.link import BACKENDS, Board
+from hal.link import BACKENDS, Board, parse_url
 from hal.rig import Rig
 from hal.rig_boards import BoardSpec
 
@@ -76,7 +76,9 @@ def expected_board(rig: Rig, spec: BoardSpec, nvm: Path | None = None) -> Board:
     """Who is expected in this role. A board that the world makes gets a hardware id from the rig's seed."""
     kind = icd.BoardKind.COMPUTE_NODE if spec.index else icd.BoardKind.POWER_BOARD
     made_id = hashlib.sha256(f"{rig.seed}:{spec.role}".encode()).digest()[:12] if spec.made else b""
-    image = (spec.image or image_of(kind)) if BACKENDS[spec.backend].image and not spec.no_image else None
+    image = None
+    if BACKENDS[spec.backend].image and not spec.no_image:
+        image = spec.image or parse_url(spec.link).image or image_of(kind)
     return Board(
         role=spec.role,
         kind=kind,

@@ -3,6 +3,8 @@
 =========================================  ======================================================
 ``mock:``                                  the board code in this process
 ``process:``                               the board code as a child process on a pseudo-terminal
+``unicorn:ELF``                            the board's firmware on a microcontroller emulated in this process
+``qemu:MACHINE?elf=ELF``                   the board's firmware in a QEMU process (default: netduinoplus2, built image)
 ``serial:USB-SERIAL-NUMBER?baud=1000000``  a port, found by its USB serial number
 ``serial:/dev/ttyACM0?baud=1000000``       a port, by its path
 ``hardware:24-HEX-DIGITS?baud=1000000``    a port, found by asking every one for the board with this hardware id
@@ -37,6 +39,8 @@ class BackEnd:
 BACKENDS: dict[str, BackEnd] = {
     "mock": BackEnd(""),
     "process": BackEnd(""),
+    "unicorn": BackEnd("ELF", image=True),
+    "qemu": BackEnd("MACHINE", ("elf",), image=True),
     "serial": BackEnd("USB-SERIAL-NUMBER", ("baud", "interface"), made=False, needs_target=True, image=True),
     "hardware": BackEnd("HARDWARE-ID", ("baud",), made=False, needs_target=True, image=True),
 }
@@ -97,6 +101,13 @@ class Url:
     target: str
     options: dict[str, str]
     text: str
+
+    @property
+    def image(self) -> Path | None:
+        """The firmware image that the URL names, if it does."""
+        if "elf" in self.options:
+            return Path(self.options["elf"])
+        return Path(self.target) if self.target and BACKENDS[self.scheme].target == "ELF" else None
 
     def number(self, key: str, default: int, low: int, high: int) -> int:
         """An integer option. Raises `LinkError` when it is malformed or out of range."""

@@ -42,6 +42,17 @@ void board_tell_events(struct board *b, struct events *events) {
     events->count = 0;
 }
 
+static void tell_hardware(struct board *b) {
+    const struct board_port *port = &b->link.port;
+    struct bus_hardware_report m;
+    uint8_t payload[BUS_MAX_PAYLOAD];
+    if (port->hardware != NULL) {
+        port->hardware(port->ctx, &m);
+        link_send_outside(&b->link, BUS_ADDRESS_FLIGHT, BUS_MSG_HARDWARE_REPORT, b->t_us, payload,
+                          bus_hardware_report_encode(&m, payload));
+    }
+}
+
 void board_tell_link(struct board *b) {
     if (b->t_us < b->next_report_us) {
         return;
@@ -50,6 +61,7 @@ void board_tell_link(struct board *b) {
     uint8_t payload[BUS_MAX_PAYLOAD];
     link_report(&b->link, &b->receiver, &m);
     board_tell(b, BUS_MSG_LINK_REPORT, payload, bus_link_report_encode(&m, payload));
+    tell_hardware(b);
     b->next_report_us += BOARD_REPORT_US;
 }
 
@@ -66,7 +78,7 @@ static void tell_hello(struct board *b, uint16_t dst) {
     memcpy(m.hardware_id, b->id.hardware_id, sizeof m.hardware_id);
     memcpy(m.firmware_hash, b->id.firmware_hash, sizeof m.firmware_hash);
     uint8_t payload[BUS_MAX_PAYLOAD];
-    link_send_hello(&b->link, dst, b->t_us, payload, bus_hello_encode(&m, payload));
+    link_send_outside(&b->link, dst, BUS_MSG_HELLO, b->t_us, payload, bus_hello_encode(&m, payload));
 }
 
 /* ---- address */

@@ -20,14 +20,18 @@
 #define BOARD_NVM_BYTES 4096
 
 struct board;
+struct bus_hardware_report;
 
 /* How a board reaches its line and its persistent memory. nvm_read and nvm_write return 0, or non-zero on failure
- * (the board then goes on without; a failed checkpoint is not reported as one). nvm_* may be NULL: no memory. */
+ * (the board then goes on without; a failed checkpoint is not reported as one). nvm_* may be NULL: no memory.
+ * hardware fills in what a microcontroller's UART and stack have counted; NULL where there is none: then no
+ * hardware_report is sent. */
 struct board_port {
     void *ctx;
     void (*tx)(void *ctx, const uint8_t *bytes, size_t n);
     int (*nvm_read)(void *ctx, uint32_t offset, uint8_t *out, size_t n);
     int (*nvm_write)(void *ctx, uint32_t offset, const uint8_t *in, size_t n);
+    void (*hardware)(void *ctx, struct bus_hardware_report *out);
 };
 
 /* Who a board is. kind: BUS_BOARD_KIND_*; role: its address on the bus, or BUS_ADDRESS_NONE: as persistent memory says

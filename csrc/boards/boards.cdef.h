@@ -8,6 +8,7 @@ struct board_port {
     void (*tx)(void *ctx, const uint8_t *bytes, size_t n);
     int (*nvm_read)(void *ctx, uint32_t offset, uint8_t *out, size_t n);
     int (*nvm_write)(void *ctx, uint32_t offset, const uint8_t *in, size_t n);
+    void (*hardware)(void *ctx, struct bus_hardware_report *out);
 };
 struct board_identity {
     uint8_t kind;

@@ -41,8 +41,8 @@ void link_send_again(struct link *l, uint16_t dst, uint8_t type, uint64_t t_us, 
     l->tx_frames++;
 }
 
-void link_send_hello(struct link *l, uint16_t dst, uint64_t t_us, const uint8_t *payload, size_t n) {
-    struct bus_header h = header_of(l, dst, BUS_MSG_HELLO, t_us, n);
+void link_send_outside(struct link *l, uint16_t dst, uint8_t type, uint64_t t_us, const uint8_t *payload, size_t n) {
+    struct bus_header h = header_of(l, dst, type, t_us, n);
     (void)put(l, &h, payload);
 }
 

@@ -1,7 +1,7 @@
 /* A board's end of its line: sequence numbers, and the counters of everything that was sent and received.
  *
- * HELLO and HELLO_REQ stand outside: they carry sequence 0, use up no number and are in no counter, so that what
- * is counted does not depend on how often somebody asked. */
+ * HELLO, HELLO_REQ, CRASH and HARDWARE_REPORT stand outside: they carry sequence 0, use up no number and are in no
+ * counter, so that what is counted depends neither on how often somebody asked nor on the hardware. */
 #ifndef DAWNLINE_BOARDS_LINK_H
 #define DAWNLINE_BOARDS_LINK_H
 
@@ -36,8 +36,8 @@ void link_send(struct link *l, uint16_t dst, uint8_t type, uint64_t t_us, const 
 void link_send_again(struct link *l, uint16_t dst, uint8_t type, uint64_t t_us, uint16_t seq, const uint8_t *payload,
                      size_t n);
 
-/* Sends a HELLO. */
-void link_send_hello(struct link *l, uint16_t dst, uint64_t t_us, const uint8_t *payload, size_t n);
+/* Sends a frame that stands outside. */
+void link_send_outside(struct link *l, uint16_t dst, uint8_t type, uint64_t t_us, const uint8_t *payload, size_t n);
 
 /* Sequence number of the next frame to dst. */
 uint16_t link_next_seq(const struct link *l, uint16_t dst);

@@ -143,7 +143,7 @@ static int parse(char **argv, struct board_identity *id, uint8_t *cause) {
 /* ---- life */
 
 static int run(struct board *board, struct host *host, const struct board_identity *id, uint8_t cause) {
-    struct board_port port = {host, line_tx, nvm_read, nvm_write};
+    struct board_port port = {.ctx = host, .tx = line_tx, .nvm_read = nvm_read, .nvm_write = nvm_write};
     uint8_t in[READ_BYTES];
     board_boot(board, id, &port, cause);
     while (!host->line_ended) {

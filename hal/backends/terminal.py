@@ -1,26 +1,17 @@
-"""What every back end on a terminal line shares: exclusive opening with pyserial, then select and os.read.
-
-Measured on Linux (pseudo-terminal): ``read(4096)`` with a timeout adds the timeout to every frame, ``read(1)`` cannot
-keep up with 1 Mbaud; select + os.read costs 0.05 ms a frame.
-"""
+"""What every back end on a terminal line shares: exclusive opening with pyserial."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import fcntl
-import os
-import select
 import termios
 
 import serial
 
 from hal import ports
-from hal.errors import LinkDownError, PortError
-
-READ_BYTES = 65_536
-# A board that takes nothing for so long is taken as gone: the line is choked, not slow.
-WRITE_GUARD_S = 5.0
+from hal.backends.stream import StreamLine
+from hal.errors import PortError
 
 
 def open_port(path: str, baud: int, what: str) -> serial.Serial:
@@ -75,46 +66,14 @@ def _reason(error: Exception, path: str, what: str) -> PortError:
     return PortError(f"{what}: cannot open {path}: {text}", "other")
 
 
-class TerminalLine:
+class TerminalLine(StreamLine):
     """An open terminal line as a `hal.link.Link`."""
 
     def __init__(self, url: str, port: serial.Serial, lossy: bool) -> None:
-        self.url = url
-        self.lossy = lossy
+        super().__init__(url, port.fileno(), lossy)
         self._port: serial.Serial | None = port
-        self._fd: int = port.fileno()
-        os.set_blocking(self._fd, False)
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def send(self, data: bytes) -> None:
-        rest = memoryview(data)
-        while rest:
-            try:
-                rest = rest[os.write(self._fd, rest) :]
-            except BlockingIOError:
-                if not select.select([], [self._fd], [], WRITE_GUARD_S)[1]:
-                    self._down(f"took no byte for {WRITE_GUARD_S:g} s")
-            except OSError as error:
-                self._down(error.strerror or str(error))
-
-    def recv(self) -> bytes:
-        try:
-            data = os.read(self._fd, READ_BYTES)
-        except BlockingIOError:
-            return b""
-        except OSError as error:
-            self._down(error.strerror or str(error))
-        if not data:
-            self._down("end of the line")
-        return data
 
     def close(self) -> None:
         port, self._port, self._fd = self._port, None, -1
         if port is not None:
             close_port(port)
-
-    def _down(self, why: str) -> None:
-        self.close()
-        raise LinkDownError(f"{self.url}: {why}")

@@ -1,0 +1,77 @@
+#include "firmware/main.h"
+
+#include <string.h>
+
+#include "boards/board_state.h"
+#include "firmware/cortexm.h"
+#include "firmware/image.h"
+#include "firmware/port.h"
+#include "firmware_hash.h"
+
+/* length and crc32c are filled in after linking: what the compiler sees of them here is not true. */
+__attribute__((section(".image_header"), used)) const struct image_header image_header = {
+    .magic = IMAGE_MAGIC,
+    .version = IMAGE_VERSION,
+    .firmware_hash = FIRMWARE_HASH,
+    .kind = BOARD_KIND,
+    .flavour = IMAGE_FLAVOUR,
+};
+
+static struct board board;
+
+struct bus_header firmware_crash_header(uint8_t length) {
+    return (struct bus_header){
+        .type = BUS_MSG_CRASH, .src = board.id.role, .dst = BUS_ADDRESS_FLIGHT, .t_us = board.t_us, .length = length};
+}
+
+/* ---- the board's port */
+
+static void tx(void *ctx, const uint8_t *bytes, size_t n) {
+    (void)ctx;
+    port_tx(bytes, n);
+}
+
+static int nvm_read(void *ctx, uint32_t offset, uint8_t *out, size_t n) {
+    (void)ctx;
+    return port_nvm_read(offset, out, n);
+}
+
+static int nvm_write(void *ctx, uint32_t offset, const uint8_t *in, size_t n) {
+    (void)ctx;
+    return port_nvm_write(offset, in, n);
+}
+
+static void hardware(void *ctx, struct bus_hardware_report *out) {
+    (void)ctx;
+    port_hardware(out);
+    out->stack_free = stack_free();
+}
+
+static void boot(void) {
+    const struct board_port port = {.tx = tx, .nvm_read = nvm_read, .nvm_write = nvm_write, .hardware = hardware};
+    struct board_identity id = {.kind = BOARD_KIND, .firmware_hash = FIRMWARE_HASH};
+    struct port_facts facts;
+    port_start(&facts);
+    id.role = facts.role;
+    memcpy(id.hardware_id, facts.hardware_id, sizeof id.hardware_id);
+    id.image_crc = image_crc(__image_start, image_length(__image_start));
+    id.capabilities = IMAGE_FLAVOUR == IMAGE_BENCH ? BUS_CAPABILITY_BENCH : 0;
+    board_boot(&board, &id, &port, facts.reset_cause);
+}
+
+_Noreturn void firmware_main(void) {
+    boot();
+    for (;;) {
+        const uint8_t *bytes;
+        size_t n = port_rx(&bytes);
+        if (n == 0) {
+            port_idle();
+            continue;
+        }
+        board_receive(&board, bytes, n);
+        port_rx_done(n);
+        if (board_reset_pending(&board)) {
+            port_reset((uint8_t)board_reset_pending(&board));
+        }
+    }
+}
