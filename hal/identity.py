@@ -17,8 +17,6 @@ from hal.link import BACKENDS, Board, parse_url
 from hal.rig import Rig
 from hal.rig_boards import BoardSpec
 
-NAMES = {kind: kind.name.lower() for kind in icd.BoardKind}
-
 
 @dataclass(frozen=True, slots=True)
 class Hello:
@@ -72,6 +70,20 @@ def role_name(address: int) -> str:
     return "none" if index < 0 else f"node{index - 1}" if index else "power"
 
 
+def kind_name(kind: int) -> str:
+    """Name of a kind of board, or its number."""
+    return icd.BoardKind(kind).name.lower() if kind in set(icd.BoardKind) else str(kind)
+
+
+def describe(hello: Hello) -> str:
+    """What a board says of itself, in a few words."""
+    if hello.kind == 0:
+        return "a board of another ICD"
+    where = f"address {hello.role} ({role_name(hello.role)})" if hello.role else "no address yet"
+    flavour = "bench" if hello.bench else "flight"
+    return f"{kind_name(hello.kind)}, {where}, {flavour} firmware {hello.firmware_hash.hex()}, boot {hello.boot_count}"
+
+
 def expected_board(rig: Rig, spec: BoardSpec, nvm: Path | None = None) -> Board:
     """Who is expected in this role. A board that the world makes gets a hardware id from the rig's seed."""
     kind = icd.BoardKind.COMPUTE_NODE if spec.index else icd.BoardKind.POWER_BOARD
@@ -102,19 +114,18 @@ def check(hello: Hello, board: Board, url: str, others: Mapping[bytes, str]) -> 
 
 def refusal(hello: Hello, board: Board, others: Mapping[bytes, str]) -> str | None:
     """Why this is not the board that is expected, and what to do; None when it is."""
-    return _of_firmware(hello, board) or _of_place(hello, board, others)
+    return firmware_fault(hello, board) or place_fault(hello, board, others)
 
 
-def _of_firmware(hello: Hello, board: Board) -> str | None:
-    """What flashing would cure."""
+def firmware_fault(hello: Hello, board: Board) -> str | None:
+    """What is wrong with what it runs: flashing cures it (but for the kind)."""
     renew = f"`hal flash {board.role} --rig {board.rig}` puts the right image on it" if board.image else "run `make`"
     if hello.kind == 0:
         return f"its HELLO is of another ICD and cannot be read, expected ICD {icd.ICD_HASH:016x}; {renew}"
     if hello.icd_hash != icd.ICD_HASH:
         return f"its ICD hash is {hello.icd_hash:016x}, expected {icd.ICD_HASH:016x}; {renew}"
     if hello.kind != board.kind:
-        names = {int(kind): name for kind, name in NAMES.items()}
-        what = f"it is a {names.get(hello.kind, hello.kind)}, expected a {NAMES[icd.BoardKind(board.kind)]}"
+        what = f"it is a {kind_name(hello.kind)}, expected a {kind_name(board.kind)}"
         return f"{what}; swap the cables, or correct boards.{board.role} of the rig"
     if not hello.bench:
         return f"its firmware takes no TICK (a flight build), expected one for the bench; {renew}"
@@ -135,12 +146,12 @@ def _of_image(hello: Hello, board: Board, renew: str) -> str | None:
     return f"its image CRC is {hello.image_crc:08x}, expected {image.crc:08x} of {image.path}; {renew}"
 
 
-def _of_place(hello: Hello, board: Board, others: Mapping[bytes, str]) -> str | None:
-    """What a screwdriver would cure."""
+def place_fault(hello: Hello, board: Board, others: Mapping[bytes, str]) -> str | None:
+    """What is wrong with where it is: hands or `hal assign` cure it."""
     own = hello.hardware_id.hex()
     assign = f"`hal assign {board.role} --rig {board.rig}`"
     if hello.role == icd.Address.NONE:
-        return f"it has no address yet, expected {board.address}; give it one with {assign}"
+        return f"it has no address yet, expected {board.address or 'one'}; give it one with {assign}"
     if hello.role != board.address:
         what = f"its address is {hello.role} ({role_name(hello.role)}), expected {board.address}"
         return f"{what}; swap the cables, or give it this role with {assign}"

@@ -13,7 +13,7 @@ from hal._native import lib
 from hal.backends.hardware import ANSWER_S, THREADS
 from hal.backends.serial import open_device
 from hal.errors import LinkDownError, PortError
-from hal.identity import NAMES, Hello, expected_board, refusal, role_name
+from hal.identity import Hello, describe, expected_board, kind_name, refusal, role_name
 from hal.images import image_of
 from hal.link import Board, parse_url
 from hal.ports import Port
@@ -64,20 +64,6 @@ class Found:
         if self.hello is not None and not self.link.startswith("hardware:"):
             entry.append(f'hardware_id = "{self.hello.hardware_id.hex()}"')
         return [f"# {self.port}: {said}", *problem, *entry]
-
-
-def kind_name(kind: int) -> str:
-    """Name of a kind of board, or its number."""
-    return NAMES[icd.BoardKind(kind)] if kind in set(icd.BoardKind) else str(kind)
-
-
-def describe(hello: Hello) -> str:
-    """What a board says of itself, in a few words."""
-    if hello.kind == 0:
-        return "a board of another ICD"
-    where = f"address {hello.role} ({role_name(hello.role)})" if hello.role else "no address yet"
-    flavour = "bench" if hello.bench else "flight"
-    return f"{kind_name(hello.kind)}, {where}, {flavour} firmware {hello.firmware_hash.hex()}, boot {hello.boot_count}"
 
 
 def scan(rig: Rig | None = None) -> list[Found]:

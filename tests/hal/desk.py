@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import stat
 import subprocess
 import termios
 import threading
@@ -14,6 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pytest
+import serial
 
 from hal import icd
 from hal._native import ffi, lib
@@ -28,6 +32,25 @@ BAUD = {termios.B115200: 115_200, termios.B1000000: 1_000_000, termios.B460800: 
 def node(index: int, **more: Any) -> Board:
     """The board that a node of this index has to be."""
     return Board(f"node{index}", icd.BoardKind.COMPUTE_NODE, 256 + index, b"", **more)
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch, path: str) -> Callable[[], None]:
+    """Make a port one that this user may not open, root or not. Returns what lifts that."""
+    mode = os.stat(path).st_mode
+    opened = serial.Serial.open
+
+    def as_nobody(self: serial.Serial) -> None:
+        own = os.geteuid()
+        if own == 0:
+            os.seteuid(65534)
+        try:
+            opened(self)
+        finally:
+            os.seteuid(own)
+
+    os.chmod(path, 0)
+    monkeypatch.setattr(serial.Serial, "open", as_nobody)
+    return lambda: os.chmod(path, stat.S_IMODE(mode))
 
 
 class Terminal:
@@ -54,6 +77,11 @@ class Terminal:
         for fd in (self.ours, self._stop, self._stopped):
             with contextlib.suppress(OSError):
                 os.close(fd)
+
+    def hang_up(self) -> None:
+        """The line ends, for good."""
+        fd, self.ours = self.ours, -1
+        os.close(fd)
 
     @property
     def baud(self) -> int:
