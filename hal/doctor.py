@@ -51,7 +51,9 @@ def diagnose(url: str, board: Board | None, others: dict[bytes, str], probes: in
     """
     parsed = parse_url(url)
     with tempfile.TemporaryDirectory(prefix="dawnline-") as folder:
-        asked = replace(board or _anybody(parsed), nvm=Path(folder) / "board.nvm")
+        memory = Path(folder) / "board.nvm"
+        memory.write_bytes(b"\xff" * int(lib.WORLD_NVM_BYTES))  # as erased flash
+        asked = replace(board or _anybody(parsed), nvm=memory)
         if not BACKENDS[parsed.scheme].made:
             yield from _of_the_machine(parsed)
         try:
@@ -69,7 +71,8 @@ def _anybody(url: Url) -> Board:
     """A node, for back ends that make the board that they are asked for."""
     kind = icd.BoardKind.COMPUTE_NODE
     image = image_of(kind) if BACKENDS[url.scheme].image else None
-    return Board("node0", kind, int(lib.bus_address_of(1)), bytes(range(12)), image=image)
+    made = BACKENDS[url.scheme].made
+    return Board("node0", kind, int(lib.bus_address_of(1)), bytes(range(12)), image=image, made=made)
 
 
 # ---------------------------------------------------------------- the machine
@@ -157,7 +160,7 @@ def _as_it_says(hello: Hello, board: Board) -> Board:
     kind = hello.kind if hello.kind in set(icd.BoardKind) else board.kind
     image = image_of(kind) if hello.image_crc else None
     role = role_name(hello.role) if hello.role else "ROLE"
-    return Board(role, kind, hello.role, b"", image=image)
+    return Board(role, kind, hello.role, b"", image=image, made=board.made)
 
 
 def _no_answer(probe: Probe, url: Url, board: Board) -> Check:

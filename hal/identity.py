@@ -98,6 +98,7 @@ def expected_board(rig: Rig, spec: BoardSpec, nvm: Path | None = None) -> Board:
         hardware_id=spec.hardware_id or made_id,
         nvm=nvm,
         image=image,
+        made=spec.made,
         rig=rig.asked,
     )
 
@@ -119,7 +120,7 @@ def refusal(hello: Hello, board: Board, others: Mapping[bytes, str]) -> str | No
 
 def firmware_fault(hello: Hello, board: Board) -> str | None:
     """What is wrong with what it runs: flashing cures it (but for the kind)."""
-    renew = f"`hal flash {board.role} --rig {board.rig}` puts the right image on it" if board.image else "run `make`"
+    renew = _renewal(board)
     if hello.kind == 0:
         return f"its HELLO is of another ICD and cannot be read, expected ICD {icd.ICD_HASH:016x}; {renew}"
     if hello.icd_hash != icd.ICD_HASH:
@@ -132,6 +133,15 @@ def firmware_fault(hello: Hello, board: Board) -> str | None:
     if hello.firmware_hash != firmware_hash():
         return f"its firmware hash is {hello.firmware_hash.hex()}, expected {firmware_hash().hex()}; {renew}"
     return _of_image(hello, board, renew)
+
+
+def _renewal(board: Board) -> str:
+    """How a board gets this version's firmware."""
+    if board.made:
+        return f"run `{'make firmware' if board.image else 'make'}`"
+    if board.image is None:
+        return "start this version's program there"
+    return f"`hal flash {board.role} --rig {board.rig}` puts the right image on it"
 
 
 def _of_image(hello: Hello, board: Board, renew: str) -> str | None:

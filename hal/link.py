@@ -65,6 +65,8 @@ class Board:
     """file that keeps the board's persistent memory; None: memory that lives as long as the world"""
     image: Path | None = None
     """the firmware image that it runs; None: a program of this host, which has none"""
+    made: bool = True
+    """the world makes it; it is not one that is plugged in"""
     rig: str = "RIG"
     """how a command names the rig, for messages that say what to do"""
 

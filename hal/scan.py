@@ -165,6 +165,6 @@ def _problem(hello: Hello, role: str, rig: Rig | None, found: list[Found]) -> st
         kind = icd.BoardKind.COMPUTE_NODE if index else icd.BoardKind.POWER_BOARD
         image = image_of(kind) if hello.image_crc else None
         asked = rig.asked if rig is not None else "RIG"
-        board = Board(role, kind, int(lib.bus_address_of(index)), b"", image=image, rig=asked)
+        board = Board(role, kind, int(lib.bus_address_of(index)), b"", image=image, made=False, rig=asked)
     others = {f.hello.hardware_id: f.port.device for f in found if f.hello is not None}
     return refusal(hello, board, others)

@@ -16,6 +16,7 @@ from hal.backends import hardware, process
 from tests.hal.desk import Desk, FakeBoard, forbid, node
 from tests.hal.images import crc_of, image_bytes, write_image
 from tests.hal.talker import small_rig
+from tests.tools import NEEDS_QEMU
 
 ONE, TWO = bytes(range(12)), bytes(range(12, 24))
 URL = "serial:066DFF54?baud=1000000"
@@ -66,7 +67,7 @@ def test_a_board_that_is_well(desk: Desk, capsys: pytest.CaptureFixture[str]) ->
     assert all(line.startswith("  ok    ") for line in text.splitlines()[1:])
 
 
-@pytest.mark.parametrize("url", ["mock:", "process:"])
+@pytest.mark.parametrize("url", ["mock:", "process:", "unicorn:", pytest.param("qemu:", marks=NEEDS_QEMU)])
 def test_boards_that_are_made_here(capsys: pytest.CaptureFixture[str], url: str) -> None:
     code, _, (result,) = look(capsys, url)
     assert code == 0

@@ -93,7 +93,7 @@ def test_a_board_is_taken_only_when_all_of_it_is_right(
 # ---------------------------------------------------------------- images
 def test_the_image_has_to_be_that_of_the_rig(tmp_path: Path) -> None:
     path = write_image(tmp_path / "node.elf", image_bytes())
-    board = replace(NODE3, image=path)
+    board = replace(NODE3, image=path, made=False)
     assert refusal(said(board), board, {}) is None
     reason = refusal(said(board, image_crc=1), board, {})
     crc = crc_of(image_bytes())
