@@ -17,8 +17,8 @@ import numpy as np
 
 ICD_NAME = "board-bus"
 ICD_VERSION = 1
-ICD_HASH = 0xAFCB39ABAFA29512
-ICD_SHA256 = "afcb39abafa29512be2d7bdd42305e8b0d339574a4976a9f92600cf6ea9d4fb0"
+ICD_HASH = 0x79E7E1370C173C58
+ICD_SHA256 = "79e7e1370c173c5850a8f6f59b38ec88bda90c2f8328b3963c292f10e52cc045"
 MAX_PAYLOAD = 192
 HEADER_BYTES = 15
 
@@ -55,7 +55,7 @@ class ResetCause(IntEnum):
 
 
 class AckCode(IntEnum):
-    """ok and repeated are answers to a command that was executed (now, or before); the rest say why it was not."""
+    """ok and repeated are answers to a command that was executed (now, or before); the rest say why it was not. refused: update_status has the reason."""
 
     OK = 0
     REPEATED = 1
@@ -66,6 +66,7 @@ class AckCode(IntEnum):
     NOT_SUPPORTED = 6
     WRONG_STATE = 7
     BUSY = 8
+    REFUSED = 9
 
 
 class DoneFlag(IntFlag):
@@ -172,6 +173,45 @@ class ElectronicsFlag(IntFlag):
     OVER_VOLTAGE = 4
 
 
+class ImageSlot(IntEnum):
+    A = 0
+    B = 1
+    NONE = 255
+
+
+class SlotState(IntEnum):
+    """new: whole, its trial begins with the next boot; trial: booted once, not confirmed yet; previous: was confirmed before the other one; rejected: its trial ended without a confirmation."""
+
+    EMPTY = 0
+    ERASING = 1
+    RECEIVING = 2
+    NEW = 3
+    TRIAL = 4
+    CONFIRMED = 5
+    PREVIOUS = 6
+    REJECTED = 7
+
+
+class UpdateReason(IntEnum):
+    """Why the last update command was refused. gap: bytes before this chunk are missing; differs: other bytes are there already; other_slot: linked for another address; not_confirmed: the running image must be confirmed first; storage: the memory did not take it."""
+
+    NONE = 0
+    NO_TRANSFER = 1
+    OTHER_IMAGE = 2
+    OTHER_KIND = 3
+    BAD_SIZE = 4
+    BEYOND_SIZE = 5
+    GAP = 6
+    DIFFERS = 7
+    INCOMPLETE = 8
+    BAD_CRC = 9
+    BAD_HEADER = 10
+    OTHER_SLOT = 11
+    NOT_CONFIRMED = 12
+    NOT_RUNNING = 13
+    STORAGE = 14
+
+
 class Severity(IntEnum):
     """As PUS service 5: info, low, medium and high severity anomaly."""
 
@@ -225,6 +265,9 @@ ENUMS: dict[str, type[IntEnum] | type[IntFlag]] = {
     'channel_state': ChannelState,
     'channel_status': ChannelStatus,
     'electronics_flag': ElectronicsFlag,
+    'image_slot': ImageSlot,
+    'slot_state': SlotState,
+    'update_reason': UpdateReason,
     'severity': Severity,
     'board_event': BoardEvent,
 }
@@ -532,6 +575,28 @@ MESSAGES: dict[str, Message] = {
             Field('channels', 'channel_report', tail=24, count_field='count'),
         ),
     ),
+    'update_status': Message(
+        'update_status', 20, ('board',), False, False, 'Answers update_query and, after its ACK, every update command; sent again and again while the memory is erased, which may take seconds. Outside sequence numbers and counters, as HELLO.',
+        (
+            Field('running', 'u8', enum='image_slot', doc='never written; none: this board takes no images'),
+            Field('state_a', 'u8', enum='slot_state'),
+            Field('state_b', 'u8', enum='slot_state'),
+            Field('reason', 'u8', enum='update_reason'),
+            Field('base', 'u32', doc='address that the next image must be linked for'),
+            Field('slot_bytes', 'u32', unit='bytes', doc='greatest size of an image'),
+            Field('offset', 'u32', unit='bytes', doc='of the transfer: all before is kept, go on here'),
+            Field('size', 'u32', unit='bytes', doc='of the transfer; 0: none'),
+            Field('image_crc', 'u32', doc='of the transfer; 0: none'),
+            Field('crc_a', 'u32', doc="from the image's header; 0: no header"),
+            Field('version_a', 'u32'),
+            Field('crc_b', 'u32'),
+            Field('version_b', 'u32'),
+        ),
+    ),
+    'update_query': Message(
+        'update_query', 56, ('flight',), False, False, 'Asks for an update_status. Answered at once, outside lock-step.',
+        (),
+    ),
     'lease': Message(
         'lease', 32, ('flight',), False, True, 'A power cap that expires. Not acknowledged by a frame: node_tlm carries the lease in force. Rejected (and counted) when its session, or its sequence within the session, is older than the last one taken.',
         (
@@ -588,6 +653,58 @@ MESSAGES: dict[str, Message] = {
     ),
     'reset': Message(
         'reset', 44, ('flight',), True, True, 'Reset the board. Takes effect at the end of the step: ACK and DONE first, then the new HELLO.',
+        (
+            Field('session', 'u32', doc='bus session of the flight computer'),
+            Field('command_seq', 'u32', doc='counts the commands of a session'),
+        ),
+    ),
+    'update_begin': Message(
+        'update_begin', 57, ('flight',), True, True, 'Announces an image for the slot that is not running, which is erased. The image that is on its way already is gone on with, one that is there whole needs no bytes.',
+        (
+            Field('session', 'u32', doc='bus session of the flight computer'),
+            Field('command_seq', 'u32', doc='counts the commands of a session'),
+            Field('kind', 'u8', enum='board_kind'),
+            Field('size', 'u32', unit='bytes'),
+            Field('image_crc', 'u32'),
+            Field('version', 'u32'),
+        ),
+    ),
+    'update_data': Message(
+        'update_data', 58, ('flight',), True, True, 'Bytes of the image from offset on, at most up to where it goes on. Bytes that are there already must be the same.',
+        (
+            Field('session', 'u32', doc='bus session of the flight computer'),
+            Field('command_seq', 'u32', doc='counts the commands of a session'),
+            Field('image_crc', 'u32', doc='of the image that they belong to'),
+            Field('offset', 'u32', unit='bytes'),
+            Field('count', 'u8', max=160),
+            Field('bytes', 'u8', tail=160, count_field='count'),
+        ),
+    ),
+    'update_end': Message(
+        'update_end', 59, ('flight',), True, True, 'All bytes were sent. The image is checked whole and becomes new.',
+        (
+            Field('session', 'u32', doc='bus session of the flight computer'),
+            Field('command_seq', 'u32', doc='counts the commands of a session'),
+            Field('image_crc', 'u32'),
+        ),
+    ),
+    'update_boot': Message(
+        'update_boot', 60, ('flight',), True, True, 'Reset, as reset does; at once when no TICK was taken since the boot or since the bench last asked for a HELLO. A new image begins its trial.',
+        (
+            Field('session', 'u32', doc='bus session of the flight computer'),
+            Field('command_seq', 'u32', doc='counts the commands of a session'),
+        ),
+    ),
+    'update_confirm': Message(
+        'update_confirm', 61, ('flight',), True, True, 'The running image has proven itself. Without this the next boot goes back to the other one.',
+        (
+            Field('session', 'u32', doc='bus session of the flight computer'),
+            Field('command_seq', 'u32', doc='counts the commands of a session'),
+            Field('image_crc', 'u32', doc='of the running image, as its HELLO says'),
+        ),
+    ),
+    'update_abort': Message(
+        'update_abort', 62, ('flight',), True, True, 'Give up the transfer, or the new image whose trial has not begun.',
         (
             Field('session', 'u32', doc='bus session of the flight computer'),
             Field('command_seq', 'u32', doc='counts the commands of a session'),

@@ -143,6 +143,7 @@ void board_boot(struct board *b, const struct board_identity *id, const struct b
     b->reset_cause = reset_cause;
     link_init(&b->link, &line, identity.role);
     bus_receiver_init(&b->receiver);
+    update_init(&b->update, line.slots, identity.kind);
     if (board_is_node(b)) {
         compute_node_init(&b->as.node.node);
         recall_role(b);
@@ -159,6 +160,10 @@ void board_boot(struct board *b, const struct board_identity *id, const struct b
 
 int board_reset_pending(const struct board *b) {
     return b->reset_pending;
+}
+
+int board_on_trial(const struct board *b) {
+    return update_on_trial(&b->update);
 }
 
 /* ---- TICK */
@@ -216,7 +221,8 @@ static void acknowledge(struct board *b, uint32_t session, uint32_t sequence, ui
     board_tell(b, BUS_MSG_ACK, payload, bus_ack_encode(&m, payload));
 }
 
-/* Kept in persistent memory first, so that the same command sent again does not reset once more. */
+/* reset or update_boot: nothing but the head. Kept in persistent memory first, so that the same command sent again
+ * does not reset once more. */
 static uint8_t take_reset(struct board *b, const struct bus_frame *f) {
     struct bus_reset m;
     if (bus_reset_decode(&m, f->payload, f->header.length) != 0) {
@@ -228,8 +234,11 @@ static uint8_t take_reset(struct board *b, const struct bus_frame *f) {
 }
 
 static uint8_t execute(struct board *b, const struct bus_frame *f) {
-    if (f->header.type == BUS_MSG_RESET) {
+    if (f->header.type == BUS_MSG_RESET || f->header.type == BUS_MSG_UPDATE_BOOT) {
         return take_reset(b, f);
+    }
+    if (update_side_takes(f->header.type)) {
+        return update_side_command(b, f);
     }
     return board_is_node(b) ? node_side_command(b, f) : power_side_command(b, f);
 }
@@ -247,6 +256,12 @@ static void take_command(struct board *b, const struct bus_frame *f) {
         command_log_add(&b->commands, session, sequence, (uint8_t)code);
     }
     acknowledge(b, session, sequence, type, (uint8_t)code);
+    if (update_side_takes(type)) {
+        update_side_answer(b, f->header.src);
+    }
+    if (type == BUS_MSG_UPDATE_BOOT && (!b->has_ticked || b->rearmed)) {
+        b->reset_pending = b->reset_due; /* nobody ticks: there is no step whose end to wait for */
+    }
 }
 
 /* ---- receiving */
@@ -281,6 +296,11 @@ static void take_frame(struct board *b, const struct bus_frame *f) {
     }
     if (f->header.type == BUS_MSG_ASSIGN) {
         take_assign(b, f);
+        return;
+    }
+    if (f->header.type == BUS_MSG_UPDATE_QUERY) {
+        link_note_outside(&b->link, f);
+        update_side_answer(b, f->header.src);
         return;
     }
     link_note(&b->link, f);

@@ -21,17 +21,20 @@
 
 struct board;
 struct bus_hardware_report;
+struct slots;
 
 /* How a board reaches its line and its persistent memory. nvm_read and nvm_write return 0, or non-zero on failure
  * (the board then goes on without; a failed checkpoint is not reported as one). nvm_* may be NULL: no memory.
  * hardware fills in what a microcontroller's UART and stack have counted; NULL where there is none: then no
- * hardware_report is sent. */
+ * hardware_report is sent.
+ * slots: memory for images (csrc/boards/slots.h) that lives as long as the board; NULL: it takes no updates. */
 struct board_port {
     void *ctx;
     void (*tx)(void *ctx, const uint8_t *bytes, size_t n);
     int (*nvm_read)(void *ctx, uint32_t offset, uint8_t *out, size_t n);
     int (*nvm_write)(void *ctx, uint32_t offset, const uint8_t *in, size_t n);
     void (*hardware)(void *ctx, struct bus_hardware_report *out);
+    const struct slots *slots;
 };
 
 /* Who a board is. kind: BUS_BOARD_KIND_*; role: its address on the bus, or BUS_ADDRESS_NONE: as persistent memory says
@@ -63,5 +66,8 @@ void board_receive(struct board *b, const uint8_t *bytes, size_t n);
 /* 0, or the BUS_RESET_CAUSE_* of the reset that a command asked for: the step is over, DONE is sent, and the host now
  * calls board_boot again with that cause. */
 int board_reset_pending(const struct board *b);
+
+/* 1 while the running image is on its trial: nobody has confirmed it yet. */
+int board_on_trial(const struct board *b);
 
 #endif

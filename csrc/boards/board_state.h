@@ -9,6 +9,7 @@
 #include "boards/link.h"
 #include "boards/nvm.h"
 #include "boards/power_board.h"
+#include "boards/update.h"
 
 #define BOARD_REPORT_US 10000000u /* between two link reports, and two node_health */
 #define BOARD_NODE_TLM_US 200000u
@@ -67,6 +68,7 @@ struct board {
     struct command_log commands;
     struct nvm_block blocks[BOARD_BLOCKS];
     struct done_cache done;
+    struct update update;
     uint32_t boot_count;
     uint16_t commands_rejected;
     uint8_t reset_cause, reset_due, reset_pending;
@@ -124,5 +126,10 @@ void power_side_boot(struct board *b);
 uint8_t power_side_command(struct board *b, const struct bus_frame *f);
 int power_side_frame(struct board *b, const struct bus_frame *f);
 unsigned power_side_pages_again(struct board *b);
+
+/* ---- update_side.c: 1 for commands of the update; such a command (an ACK code); what follows its ACK. */
+int update_side_takes(uint8_t type);
+uint8_t update_side_command(struct board *b, const struct bus_frame *f);
+void update_side_answer(struct board *b, uint16_t dst);
 
 #endif

@@ -3,12 +3,14 @@
 #define BOARD_NVM_BYTES ...
 
 struct board;
+struct slots;
 struct board_port {
     void *ctx;
     void (*tx)(void *ctx, const uint8_t *bytes, size_t n);
     int (*nvm_read)(void *ctx, uint32_t offset, uint8_t *out, size_t n);
     int (*nvm_write)(void *ctx, uint32_t offset, const uint8_t *in, size_t n);
     void (*hardware)(void *ctx, struct bus_hardware_report *out);
+    const struct slots *slots;
 };
 struct board_identity {
     uint8_t kind;
@@ -23,6 +25,7 @@ size_t board_stride(uint8_t kind);
 void board_boot(struct board *b, const struct board_identity *id, const struct board_port *port, uint8_t reset_cause);
 void board_receive(struct board *b, const uint8_t *bytes, size_t n);
 int board_reset_pending(const struct board *b);
+int board_on_trial(const struct board *b);
 
 /* ---- pure parts */
 

@@ -64,9 +64,13 @@ void link_note(struct link *l, const struct bus_frame *f) {
     peer->rx_seq = (uint16_t)(f->header.seq + 1);
 }
 
+void link_note_outside(struct link *l, const struct bus_frame *f) {
+    l->outside_bytes += (uint32_t)f->wire_length;
+    l->outside_frames++;
+}
+
 void link_note_hello(struct link *l, const struct bus_frame *f) {
-    l->hello_bytes += (uint32_t)f->wire_length;
-    l->hello_frames++;
+    link_note_outside(l, f);
     peer_of(l, f->header.src)->heard = 0; /* who asks may have begun anew, with other numbers */
 }
 
@@ -75,7 +79,7 @@ void link_unknown(struct link *l) {
 }
 
 uint32_t link_rx_frames(const struct link *l, const struct bus_receiver *r) {
-    return r->rx_frames - l->hello_frames;
+    return r->rx_frames - l->outside_frames;
 }
 
 uint16_t link_rx_errors(const struct bus_receiver *r) {
@@ -84,7 +88,7 @@ uint16_t link_rx_errors(const struct bus_receiver *r) {
 
 void link_report(const struct link *l, const struct bus_receiver *r, struct bus_link_report *out) {
     *out = (struct bus_link_report){
-        .rx_bytes = r->rx_bytes - l->hello_bytes,
+        .rx_bytes = r->rx_bytes - l->outside_bytes,
         .rx_frames = link_rx_frames(l, r),
         .tx_bytes = l->tx_bytes,
         .tx_frames = l->tx_frames,

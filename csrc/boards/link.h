@@ -1,7 +1,8 @@
 /* A board's end of its line: sequence numbers, and the counters of everything that was sent and received.
  *
- * HELLO, HELLO_REQ, CRASH and HARDWARE_REPORT stand outside: they carry sequence 0, use up no number and are in no
- * counter, so that what is counted depends neither on how often somebody asked nor on the hardware. */
+ * Some frames stand outside (`hashed = false` in the ICD: HELLO and its request, CRASH, HARDWARE_REPORT, UPDATE_STATUS
+ * and its query): they carry sequence 0, use up no number and are in no counter, so that what is counted depends
+ * neither on how often somebody asked nor on the hardware. */
 #ifndef DAWNLINE_BOARDS_LINK_H
 #define DAWNLINE_BOARDS_LINK_H
 
@@ -23,7 +24,7 @@ struct link {
     uint16_t role;
     struct link_peer flight, bench;
     uint32_t tx_bytes, tx_frames;
-    uint32_t hello_bytes, hello_frames; /* received HELLO_REQs */
+    uint32_t outside_bytes, outside_frames; /* received, that stand outside */
     uint16_t sequence_gaps, unknown_frames;
 };
 
@@ -45,7 +46,10 @@ uint16_t link_next_seq(const struct link *l, uint16_t dst);
 /* Counts a good frame that was received: gaps in its sender's numbers. */
 void link_note(struct link *l, const struct bus_frame *f);
 
-/* Leaves a received HELLO_REQ or ASSIGN out of the counters. */
+/* Leaves a received frame that stands outside out of the counters; HELLO_REQ and ASSIGN also begin its sender's numbers
+ * anew.
+ */
+void link_note_outside(struct link *l, const struct bus_frame *f);
 void link_note_hello(struct link *l, const struct bus_frame *f);
 
 /* A good frame that this board does not take. */

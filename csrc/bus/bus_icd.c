@@ -674,6 +674,56 @@ int bus_power_channels_decode(struct bus_power_channels *m, const uint8_t *in, s
     return check_power_channels(m);
 }
 
+size_t bus_update_status_encode(const struct bus_update_status *m, uint8_t out[static BUS_MAX_PAYLOAD]) {
+    out[0] = m->running;
+    out[1] = m->state_a;
+    out[2] = m->state_b;
+    out[3] = m->reason;
+    put_u32(out + 4, m->base);
+    put_u32(out + 8, m->slot_bytes);
+    put_u32(out + 12, m->offset);
+    put_u32(out + 16, m->size);
+    put_u32(out + 20, m->image_crc);
+    put_u32(out + 24, m->crc_a);
+    put_u32(out + 28, m->version_a);
+    put_u32(out + 32, m->crc_b);
+    put_u32(out + 36, m->version_b);
+    return 40u;
+}
+
+int bus_update_status_decode(struct bus_update_status *m, const uint8_t *in, size_t n) {
+    if (n != 40u) {
+        return BUS_ERR_LENGTH;
+    }
+    m->running = in[0];
+    m->state_a = in[1];
+    m->state_b = in[2];
+    m->reason = in[3];
+    m->base = get_u32(in + 4);
+    m->slot_bytes = get_u32(in + 8);
+    m->offset = get_u32(in + 12);
+    m->size = get_u32(in + 16);
+    m->image_crc = get_u32(in + 20);
+    m->crc_a = get_u32(in + 24);
+    m->version_a = get_u32(in + 28);
+    m->crc_b = get_u32(in + 32);
+    m->version_b = get_u32(in + 36);
+    return 0;
+}
+
+size_t bus_update_query_encode(uint8_t out[static BUS_MAX_PAYLOAD]) {
+    (void)out;
+    return 0u;
+}
+
+int bus_update_query_decode(const uint8_t *in, size_t n) {
+    if (n != 0u) {
+        return BUS_ERR_LENGTH;
+    }
+    (void)in;
+    return 0;
+}
+
 static int check_lease(const struct bus_lease *m) {
     if (m->expiry_us > UINT64_C(281474976710655)) {
         return BUS_ERR_RANGE;
@@ -843,6 +893,149 @@ size_t bus_reset_encode(const struct bus_reset *m, uint8_t out[static BUS_MAX_PA
 }
 
 int bus_reset_decode(struct bus_reset *m, const uint8_t *in, size_t n) {
+    if (n != 8u) {
+        return BUS_ERR_LENGTH;
+    }
+    m->session = get_u32(in);
+    m->command_seq = get_u32(in + 4);
+    return 0;
+}
+
+static int check_update_begin(const struct bus_update_begin *m) {
+    if (m->kind < 1u ||
+        m->kind > 2u) {
+        return BUS_ERR_RANGE;
+    }
+    return 0;
+}
+
+size_t bus_update_begin_encode(const struct bus_update_begin *m, uint8_t out[static BUS_MAX_PAYLOAD]) {
+    if (check_update_begin(m) != 0) {
+        return 0;
+    }
+    put_u32(out, m->session);
+    put_u32(out + 4, m->command_seq);
+    out[8] = m->kind;
+    put_u32(out + 9, m->size);
+    put_u32(out + 13, m->image_crc);
+    put_u32(out + 17, m->version);
+    return 21u;
+}
+
+int bus_update_begin_decode(struct bus_update_begin *m, const uint8_t *in, size_t n) {
+    if (n != 21u) {
+        return BUS_ERR_LENGTH;
+    }
+    m->session = get_u32(in);
+    m->command_seq = get_u32(in + 4);
+    m->kind = in[8];
+    m->size = get_u32(in + 9);
+    m->image_crc = get_u32(in + 13);
+    m->version = get_u32(in + 17);
+    return check_update_begin(m);
+}
+
+static int check_update_data(const struct bus_update_data *m) {
+    if (m->count > 160u) {
+        return BUS_ERR_RANGE;
+    }
+    return 0;
+}
+
+size_t bus_update_data_encode(const struct bus_update_data *m, uint8_t out[static BUS_MAX_PAYLOAD]) {
+    if (check_update_data(m) != 0) {
+        return 0;
+    }
+    put_u32(out, m->session);
+    put_u32(out + 4, m->command_seq);
+    put_u32(out + 8, m->image_crc);
+    put_u32(out + 12, m->offset);
+    out[16] = m->count;
+    uint8_t *at = out + 17;
+    for (size_t i = 0; i < m->count; i++, at += 1) {
+        at[0] = m->bytes[i];
+    }
+    return 17u + 1u * (size_t)m->count;
+}
+
+int bus_update_data_decode(struct bus_update_data *m, const uint8_t *in, size_t n) {
+    if (n < 17u) {
+        return BUS_ERR_LENGTH;
+    }
+    m->session = get_u32(in);
+    m->command_seq = get_u32(in + 4);
+    m->image_crc = get_u32(in + 8);
+    m->offset = get_u32(in + 12);
+    m->count = in[16];
+    if (m->count > 160u) {
+        return BUS_ERR_RANGE;
+    }
+    if (n != 17u + 1u * (size_t)m->count) {
+        return BUS_ERR_LENGTH;
+    }
+    const uint8_t *at = in + 17;
+    for (size_t i = 0; i < m->count; i++, at += 1) {
+        m->bytes[i] = at[0];
+    }
+    return check_update_data(m);
+}
+
+size_t bus_update_end_encode(const struct bus_update_end *m, uint8_t out[static BUS_MAX_PAYLOAD]) {
+    put_u32(out, m->session);
+    put_u32(out + 4, m->command_seq);
+    put_u32(out + 8, m->image_crc);
+    return 12u;
+}
+
+int bus_update_end_decode(struct bus_update_end *m, const uint8_t *in, size_t n) {
+    if (n != 12u) {
+        return BUS_ERR_LENGTH;
+    }
+    m->session = get_u32(in);
+    m->command_seq = get_u32(in + 4);
+    m->image_crc = get_u32(in + 8);
+    return 0;
+}
+
+size_t bus_update_boot_encode(const struct bus_update_boot *m, uint8_t out[static BUS_MAX_PAYLOAD]) {
+    put_u32(out, m->session);
+    put_u32(out + 4, m->command_seq);
+    return 8u;
+}
+
+int bus_update_boot_decode(struct bus_update_boot *m, const uint8_t *in, size_t n) {
+    if (n != 8u) {
+        return BUS_ERR_LENGTH;
+    }
+    m->session = get_u32(in);
+    m->command_seq = get_u32(in + 4);
+    return 0;
+}
+
+size_t bus_update_confirm_encode(const struct bus_update_confirm *m, uint8_t out[static BUS_MAX_PAYLOAD]) {
+    put_u32(out, m->session);
+    put_u32(out + 4, m->command_seq);
+    put_u32(out + 8, m->image_crc);
+    return 12u;
+}
+
+int bus_update_confirm_decode(struct bus_update_confirm *m, const uint8_t *in, size_t n) {
+    if (n != 12u) {
+        return BUS_ERR_LENGTH;
+    }
+    m->session = get_u32(in);
+    m->command_seq = get_u32(in + 4);
+    m->image_crc = get_u32(in + 8);
+    return 0;
+}
+
+size_t bus_update_abort_encode(const struct bus_update_abort *m, uint8_t out[static BUS_MAX_PAYLOAD]) {
+    put_u32(out, m->session);
+    put_u32(out + 4, m->command_seq);
+    return 8u;
+}
+
+int bus_update_abort_decode(struct bus_update_abort *m, const uint8_t *in, size_t n) {
     if (n != 8u) {
         return BUS_ERR_LENGTH;
     }
@@ -1202,6 +1395,10 @@ unsigned bus_message_facts(uint8_t type) {
         return BUS_FROM_BOARD | BUS_IS_HASHED;
     case BUS_MSG_POWER_CHANNELS:
         return BUS_FROM_BOARD | BUS_IS_HASHED;
+    case BUS_MSG_UPDATE_STATUS:
+        return BUS_FROM_BOARD;
+    case BUS_MSG_UPDATE_QUERY:
+        return BUS_FROM_FLIGHT;
     case BUS_MSG_LEASE:
         return BUS_FROM_FLIGHT | BUS_IS_HASHED;
     case BUS_MSG_NODE_CONFIG:
@@ -1213,6 +1410,18 @@ unsigned bus_message_facts(uint8_t type) {
     case BUS_MSG_NODE_JOB_STOP:
         return BUS_FROM_FLIGHT | BUS_IS_COMMAND | BUS_IS_HASHED;
     case BUS_MSG_RESET:
+        return BUS_FROM_FLIGHT | BUS_IS_COMMAND | BUS_IS_HASHED;
+    case BUS_MSG_UPDATE_BEGIN:
+        return BUS_FROM_FLIGHT | BUS_IS_COMMAND | BUS_IS_HASHED;
+    case BUS_MSG_UPDATE_DATA:
+        return BUS_FROM_FLIGHT | BUS_IS_COMMAND | BUS_IS_HASHED;
+    case BUS_MSG_UPDATE_END:
+        return BUS_FROM_FLIGHT | BUS_IS_COMMAND | BUS_IS_HASHED;
+    case BUS_MSG_UPDATE_BOOT:
+        return BUS_FROM_FLIGHT | BUS_IS_COMMAND | BUS_IS_HASHED;
+    case BUS_MSG_UPDATE_CONFIRM:
+        return BUS_FROM_FLIGHT | BUS_IS_COMMAND | BUS_IS_HASHED;
+    case BUS_MSG_UPDATE_ABORT:
         return BUS_FROM_FLIGHT | BUS_IS_COMMAND | BUS_IS_HASHED;
     case BUS_MSG_POWER_CONFIG:
         return BUS_FROM_FLIGHT | BUS_IS_COMMAND | BUS_IS_HASHED;

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* First 8 bytes of the SHA-256 of the canonical ICD. */
-#define BUS_ICD_HASH UINT64_C(0xafcb39abafa29512)
+#define BUS_ICD_HASH UINT64_C(0x79e7e1370c173c58)
 
 #define BUS_VERSION 1
 #define BUS_MAX_PAYLOAD 192
@@ -50,6 +50,10 @@
 #define BUS_POWER_TLM_BYTES 41
 #define BUS_MSG_POWER_CHANNELS 19
 #define BUS_POWER_CHANNELS_BYTES 75
+#define BUS_MSG_UPDATE_STATUS 20
+#define BUS_UPDATE_STATUS_BYTES 40
+#define BUS_MSG_UPDATE_QUERY 56
+#define BUS_UPDATE_QUERY_BYTES 0
 #define BUS_MSG_LEASE 32
 #define BUS_LEASE_BYTES 20
 #define BUS_MSG_NODE_CONFIG 40
@@ -62,6 +66,18 @@
 #define BUS_NODE_JOB_STOP_BYTES 12
 #define BUS_MSG_RESET 44
 #define BUS_RESET_BYTES 8
+#define BUS_MSG_UPDATE_BEGIN 57
+#define BUS_UPDATE_BEGIN_BYTES 21
+#define BUS_MSG_UPDATE_DATA 58
+#define BUS_UPDATE_DATA_BYTES 177
+#define BUS_MSG_UPDATE_END 59
+#define BUS_UPDATE_END_BYTES 12
+#define BUS_MSG_UPDATE_BOOT 60
+#define BUS_UPDATE_BOOT_BYTES 8
+#define BUS_MSG_UPDATE_CONFIRM 61
+#define BUS_UPDATE_CONFIRM_BYTES 12
+#define BUS_MSG_UPDATE_ABORT 62
+#define BUS_UPDATE_ABORT_BYTES 8
 #define BUS_MSG_POWER_CONFIG 48
 #define BUS_POWER_CONFIG_BYTES 55
 #define BUS_MSG_BATTERY_CURVE 49
@@ -108,7 +124,7 @@ enum bus_reset_cause {
     BUS_RESET_CAUSE_BENCH = 6,
 };
 
-enum bus_ack_code { /* ok and repeated are answers to a command that was executed (now, or before); the rest say why it was not. */
+enum bus_ack_code { /* ok and repeated are answers to a command that was executed (now, or before); the rest say why it was not. refused: update_status has the reason. */
     BUS_ACK_CODE_OK = 0,
     BUS_ACK_CODE_REPEATED = 1,
     BUS_ACK_CODE_STALE_SESSION = 2,
@@ -118,6 +134,7 @@ enum bus_ack_code { /* ok and repeated are answers to a command that was execute
     BUS_ACK_CODE_NOT_SUPPORTED = 6,
     BUS_ACK_CODE_WRONG_STATE = 7,
     BUS_ACK_CODE_BUSY = 8,
+    BUS_ACK_CODE_REFUSED = 9,
 };
 
 enum bus_done_flag { /* reset: the board resets now; its new HELLO comes before it takes another TICK. */
@@ -208,6 +225,41 @@ enum bus_electronics_flag {
     BUS_ELECTRONICS_FLAG_UVLO_TRIPPED = 1,
     BUS_ELECTRONICS_FLAG_ARRAY_PRESENT = 2,
     BUS_ELECTRONICS_FLAG_OVER_VOLTAGE = 4,
+};
+
+enum bus_image_slot {
+    BUS_IMAGE_SLOT_A = 0,
+    BUS_IMAGE_SLOT_B = 1,
+    BUS_IMAGE_SLOT_NONE = 255,
+};
+
+enum bus_slot_state { /* new: whole, its trial begins with the next boot; trial: booted once, not confirmed yet; previous: was confirmed before the other one; rejected: its trial ended without a confirmation. */
+    BUS_SLOT_STATE_EMPTY = 0,
+    BUS_SLOT_STATE_ERASING = 1,
+    BUS_SLOT_STATE_RECEIVING = 2,
+    BUS_SLOT_STATE_NEW = 3,
+    BUS_SLOT_STATE_TRIAL = 4,
+    BUS_SLOT_STATE_CONFIRMED = 5,
+    BUS_SLOT_STATE_PREVIOUS = 6,
+    BUS_SLOT_STATE_REJECTED = 7,
+};
+
+enum bus_update_reason { /* Why the last update command was refused. gap: bytes before this chunk are missing; differs: other bytes are there already; other_slot: linked for another address; not_confirmed: the running image must be confirmed first; storage: the memory did not take it. */
+    BUS_UPDATE_REASON_NONE = 0,
+    BUS_UPDATE_REASON_NO_TRANSFER = 1,
+    BUS_UPDATE_REASON_OTHER_IMAGE = 2,
+    BUS_UPDATE_REASON_OTHER_KIND = 3,
+    BUS_UPDATE_REASON_BAD_SIZE = 4,
+    BUS_UPDATE_REASON_BEYOND_SIZE = 5,
+    BUS_UPDATE_REASON_GAP = 6,
+    BUS_UPDATE_REASON_DIFFERS = 7,
+    BUS_UPDATE_REASON_INCOMPLETE = 8,
+    BUS_UPDATE_REASON_BAD_CRC = 9,
+    BUS_UPDATE_REASON_BAD_HEADER = 10,
+    BUS_UPDATE_REASON_OTHER_SLOT = 11,
+    BUS_UPDATE_REASON_NOT_CONFIRMED = 12,
+    BUS_UPDATE_REASON_NOT_RUNNING = 13,
+    BUS_UPDATE_REASON_STORAGE = 14,
 };
 
 enum bus_severity { /* As PUS service 5: info, low, medium and high severity anomaly. */
@@ -514,6 +566,29 @@ struct bus_power_channels {
 size_t bus_power_channels_encode(const struct bus_power_channels *m, uint8_t out[static BUS_MAX_PAYLOAD]);
 int bus_power_channels_decode(struct bus_power_channels *m, const uint8_t *in, size_t n);
 
+/* Answers update_query and, after its ACK, every update command; sent again and again while the memory is erased, which may take seconds. Outside sequence numbers and counters, as HELLO. */
+struct bus_update_status {
+    uint8_t running; /* enum image_slot; never written; none: this board takes no images */
+    uint8_t state_a; /* enum slot_state */
+    uint8_t state_b; /* enum slot_state */
+    uint8_t reason; /* enum update_reason */
+    uint32_t base; /* address that the next image must be linked for */
+    uint32_t slot_bytes; /* bytes; greatest size of an image */
+    uint32_t offset; /* bytes; of the transfer: all before is kept, go on here */
+    uint32_t size; /* bytes; of the transfer; 0: none */
+    uint32_t image_crc; /* of the transfer; 0: none */
+    uint32_t crc_a; /* from the image's header; 0: no header */
+    uint32_t version_a;
+    uint32_t crc_b;
+    uint32_t version_b;
+};
+size_t bus_update_status_encode(const struct bus_update_status *m, uint8_t out[static BUS_MAX_PAYLOAD]);
+int bus_update_status_decode(struct bus_update_status *m, const uint8_t *in, size_t n);
+
+/* update_query: Asks for an update_status. Answered at once, outside lock-step. */
+size_t bus_update_query_encode(uint8_t out[static BUS_MAX_PAYLOAD]);
+int bus_update_query_decode(const uint8_t *in, size_t n);
+
 /* A power cap that expires. Not acknowledged by a frame: node_tlm carries the lease in force. Rejected (and counted) when its session, or its sequence within the session, is older than the last one taken. */
 struct bus_lease {
     uint32_t session;
@@ -580,6 +655,64 @@ struct bus_reset {
 };
 size_t bus_reset_encode(const struct bus_reset *m, uint8_t out[static BUS_MAX_PAYLOAD]);
 int bus_reset_decode(struct bus_reset *m, const uint8_t *in, size_t n);
+
+/* Announces an image for the slot that is not running, which is erased. The image that is on its way already is gone on with, one that is there whole needs no bytes. */
+struct bus_update_begin {
+    uint32_t session; /* bus session of the flight computer */
+    uint32_t command_seq; /* counts the commands of a session */
+    uint8_t kind; /* enum board_kind */
+    uint32_t size; /* bytes */
+    uint32_t image_crc;
+    uint32_t version;
+};
+size_t bus_update_begin_encode(const struct bus_update_begin *m, uint8_t out[static BUS_MAX_PAYLOAD]);
+int bus_update_begin_decode(struct bus_update_begin *m, const uint8_t *in, size_t n);
+
+/* Bytes of the image from offset on, at most up to where it goes on. Bytes that are there already must be the same. */
+struct bus_update_data {
+    uint32_t session; /* bus session of the flight computer */
+    uint32_t command_seq; /* counts the commands of a session */
+    uint32_t image_crc; /* of the image that they belong to */
+    uint32_t offset; /* bytes */
+    uint8_t count; /* ..160 */
+    uint8_t bytes[160];
+};
+size_t bus_update_data_encode(const struct bus_update_data *m, uint8_t out[static BUS_MAX_PAYLOAD]);
+int bus_update_data_decode(struct bus_update_data *m, const uint8_t *in, size_t n);
+
+/* All bytes were sent. The image is checked whole and becomes new. */
+struct bus_update_end {
+    uint32_t session; /* bus session of the flight computer */
+    uint32_t command_seq; /* counts the commands of a session */
+    uint32_t image_crc;
+};
+size_t bus_update_end_encode(const struct bus_update_end *m, uint8_t out[static BUS_MAX_PAYLOAD]);
+int bus_update_end_decode(struct bus_update_end *m, const uint8_t *in, size_t n);
+
+/* Reset, as reset does; at once when no TICK was taken since the boot or since the bench last asked for a HELLO. A new image begins its trial. */
+struct bus_update_boot {
+    uint32_t session; /* bus session of the flight computer */
+    uint32_t command_seq; /* counts the commands of a session */
+};
+size_t bus_update_boot_encode(const struct bus_update_boot *m, uint8_t out[static BUS_MAX_PAYLOAD]);
+int bus_update_boot_decode(struct bus_update_boot *m, const uint8_t *in, size_t n);
+
+/* The running image has proven itself. Without this the next boot goes back to the other one. */
+struct bus_update_confirm {
+    uint32_t session; /* bus session of the flight computer */
+    uint32_t command_seq; /* counts the commands of a session */
+    uint32_t image_crc; /* of the running image, as its HELLO says */
+};
+size_t bus_update_confirm_encode(const struct bus_update_confirm *m, uint8_t out[static BUS_MAX_PAYLOAD]);
+int bus_update_confirm_decode(struct bus_update_confirm *m, const uint8_t *in, size_t n);
+
+/* Give up the transfer, or the new image whose trial has not begun. */
+struct bus_update_abort {
+    uint32_t session; /* bus session of the flight computer */
+    uint32_t command_seq; /* counts the commands of a session */
+};
+size_t bus_update_abort_encode(const struct bus_update_abort *m, uint8_t out[static BUS_MAX_PAYLOAD]);
+int bus_update_abort_decode(struct bus_update_abort *m, const uint8_t *in, size_t n);
 
 /* What the satellite's file says of the power system. Kept in persistent memory. */
 struct bus_power_config {

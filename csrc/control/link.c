@@ -124,6 +124,8 @@ static int on_outside(struct ctl *c, uint16_t board, const struct bus_header *h,
     struct ctl_link *l = &c->links[board];
     if (h->type == BUS_MSG_CRASH)
         on_crash(c, board, payload, h->length);
+    else if (h->type == BUS_MSG_UPDATE_STATUS)
+        return 1; /* for whoever updates the board */
     else if (h->type != BUS_MSG_HARDWARE_REPORT)
         return 0;
     else if (bus_hardware_report_decode(&l->hardware, payload, h->length) != 0)
