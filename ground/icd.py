@@ -801,17 +801,23 @@ def _element(f: Field) -> Field:
     return f._replace(tail=0, count_field="")
 
 
+def _is_any_u8(f: Field) -> bool:
+    return f.type == "u8" and not f.enum and f.min is None and f.max is None
+
+
 def encode(name: str, **values: Any) -> bytes:
     """Payload (source data) of a message from one value per field.
 
-    The tail's count field may be left out: it is the number of elements then. Elements of a record are dicts.
+    The tail's count field may be left out: it is the number of elements then. Elements of a record are dicts; a tail of
+    any u8 may be given as bytes.
     Raises IcdError: unknown message or field, a field missing, a value that the ICD does not allow.
     """
     message = _message(name)
     tail = message.fields[-1] if message.fields and message.fields[-1].tail else None
-    elements: list[Any] = []
+    elements: Any = []
     if tail is not None:
-        elements = list(values.pop(tail.name, ()))
+        elements = values.pop(tail.name, ())
+        elements = elements if isinstance(elements, bytes) else list(elements)
         if values.setdefault(tail.count_field, len(elements)) != len(elements):
             raise IcdError(
                 f"{name}.{tail.count_field}: {values[tail.count_field]!r}, but {tail.name} has {len(elements)} elements"
@@ -821,6 +827,8 @@ def encode(name: str, **values: Any) -> bytes:
     if tail is not None and tail.type in RECORDS:
         fields, form = RECORDS[tail.type], _ROWS[tail.type]
         out += [_pack(f"{name}.{tail.name}[{i}]", fields, form, e, message.closed) for i, e in enumerate(elements)]
+    elif tail is not None and isinstance(elements, bytes) and _is_any_u8(tail):
+        out.append(elements)
     elif tail is not None:
         one = (_element(tail),)
         form = _format(one)

@@ -299,6 +299,16 @@ def test_parameters():
     assert lib.space_parameter_set(p, len(toml), 1.0) == lib.SPACE_ERR_RANGE
 
 
+@given(st.binary(max_size=160))
+def test_a_tail_of_any_bytes_may_be_given_as_bytes(tail: bytes):
+    values = {"session": 1, "command_seq": 2, "image_crc": 3, "offset": 4}
+    assert hal.icd.encode("update_data", **values, bytes=tail) == hal.icd.encode("update_data", **values, bytes=[*tail])
+    one = {"session": 1, "command_seq": 2, "base": 0, "tier": tail}  # what is not any byte is checked as ever
+    assert hal.icd.encode("shed_channels", **one) == hal.icd.encode("shed_channels", **one | {"tier": [*tail]})
+    with pytest.raises(hal.icd.IcdError):
+        hal.icd.encode("update_data", **values, bytes=tail + bytes(161 - len(tail)))
+
+
 def test_numpy_dtypes_read_what_the_codec_writes():
     """Bulk decoding: a column of many packets at once."""
     rows = [{f["name"]: i + 1 for f in oracle.SPACE.fields("hk_power")} for i in range(5)]
