@@ -35,3 +35,7 @@ class BoardRefusedError(HalError):
 
 class WorldError(HalError):
     """The world cannot do what was asked: unknown board, fault that a back end cannot inject, closed world."""
+
+
+class UpdateError(HalError):
+    """A board did not take a new image, or its new image did not prove itself."""
