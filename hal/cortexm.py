@@ -17,7 +17,7 @@ import unicorn
 from unicorn import arm_const as arm
 
 from hal.elf import Elf
-from hal.errors import HalError
+from hal.errors import HalError, ImageError
 
 FLASH = (0x0800_0000, 0x0010_0000)
 RAM = (0x2000_0000, 0x0002_0000)
@@ -166,8 +166,11 @@ class CortexM:
     # ------------------------------------------------------------ running
     def _sleep_address(self) -> int:
         """Of the firmware's wait-for-interrupt. Unicorn never wakes from one that it has executed: it stops before."""
-        start, size = self.elf.symbols["port_idle"]
-        return (start & ~1) + bytes(self.uc.mem_read(start & ~1, size)).index(_WFI)
+        start, size = self.elf.symbols.get("port_idle", (0, 0))
+        code = bytes(self.uc.mem_read(start & ~1, size)) if size else b""
+        if _WFI not in code:
+            raise ImageError(f"{self.elf.path}: never waits for an interrupt in port_idle, expected a board's firmware")
+        return (start & ~1) + code.index(_WFI)
 
     def _go(self, left: int) -> int:
         """Run until something stops the core. Returns what is left of the budget."""

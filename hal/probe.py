@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hal import icd
+from hal import frames, icd
 from hal._native import ffi, lib
 from hal.identity import Hello, from_payload
 from hal.link import Link
@@ -18,12 +18,7 @@ AGAIN_S = 0.1
 
 def bench_frame(name: str, **values: Any) -> bytes:
     """A frame from the bench to whatever board is there, outside sequence numbers."""
-    payload = icd.encode(name, **values)
-    header = ffi.new("struct bus_header *")
-    header.type, header.src, header.dst = icd.MESSAGES[name].type, icd.Address.BENCH, icd.Address.ANY
-    header.length = len(payload)
-    wire = ffi.new("uint8_t[]", int(lib.BUS_MAX_WIRE))
-    return bytes(ffi.buffer(wire, lib.bus_frame_encode(header, payload, wire)))
+    return frames.encode(name, icd.Address.BENCH, icd.Address.ANY, 0, 0, **values)
 
 
 class Probe:

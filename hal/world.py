@@ -55,6 +55,8 @@ class World:
         self._lines = Lines(self._world, opener or open_link)
         self._hash = hashlib.sha256()
         self._samples: list[bytes] = []
+        self.on_log: Callable[[bytes], object] | None = None
+        """Called with every piece of what the bus hash is over (csrc/world/world.cdef.h, world_take_log)."""
         self._done = ffi.new("uint32_t *")
         self._bytes = ffi.new("const uint8_t **")
         self._agenda = _agenda(self.rig.faults)
@@ -161,7 +163,10 @@ class World:
         """Feed the bus hash and keep the samples."""
         n = lib.world_take_log(self._world, self._bytes)
         if n:
-            self._hash.update(ffi.buffer(self._bytes[0], n))
+            log = ffi.buffer(self._bytes[0], n)
+            self._hash.update(log)
+            if self.on_log is not None:
+                self.on_log(log[:])
         rows = ffi.new("const struct world_sample **")
         count = lib.world_take_samples(self._world, rows)
         if count:

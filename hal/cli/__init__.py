@@ -5,7 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from hal.cli import assign, doctor, scan, serve, served
+from hal.cli import (
+    assign,
+    doctor,
+    parity,
+    scan,
+    serve,
+    served,
+)
 from hal.cli.common import RAW, Parser
 from hal.errors import HalError
 
@@ -14,7 +21,14 @@ def parser() -> Parser:
     """All commands and their options."""
     top = Parser(prog="hal", description="The hardware side of a satellite.", formatter_class=RAW)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (serve, served, scan, doctor, assign):
+    for module in (
+        serve,
+        served,
+        scan,
+        doctor,
+        assign,
+        parity,
+    ):
         module.add(commands)
     return top
 

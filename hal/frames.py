@@ -1,0 +1,76 @@
+"""Frames of the board bus for Python: encode one, cut bytes into frames, and say in words what a frame holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from hal import icd
+from hal._native import ffi, lib
+
+NAMES = {message.type: name for name, message in icd.MESSAGES.items()}
+
+
+class Frame(NamedTuple):
+    """A good frame. `wire` is as it is sent, delimiters included."""
+
+    type: int
+    src: int
+    dst: int
+    flags: int
+    seq: int
+    t_us: int
+    payload: bytes
+    wire: bytes
+
+    @property
+    def name(self) -> str:
+        """Its message, by the ICD."""
+        return NAMES.get(self.type, f"type {self.type}")
+
+    def fields(self) -> dict[str, Any]:
+        """Header (frame_src, ...) and payload by the names of their fields; `payload` where it cannot be decoded."""
+        header: dict[str, Any] = {
+            f"frame_{n}": getattr(self, n) for n in ("type", "src", "dst", "flags", "seq", "t_us")
+        }
+        try:
+            return header | icd.decode(self.name, self.payload)
+        except (KeyError, ValueError):
+            return header | {"payload": self.payload.hex()}
+
+
+def encode(name: str, src: int, dst: int, seq: int, t_us: int, **values: Any) -> bytes:
+    """One frame as on the wire. Raises `icd.IcdError` for values that the ICD does not allow."""
+    payload = icd.encode(name, **values)
+    kind = icd.MESSAGES[name].type
+    header = ffi.new("struct bus_header *", {"type": kind, "src": src, "dst": dst, "seq": seq, "t_us": t_us})
+    header.length = len(payload)
+    wire = ffi.new("uint8_t[]", int(lib.BUS_MAX_WIRE))
+    return bytes(ffi.buffer(wire, lib.bus_frame_encode(header, payload, wire)))
+
+
+def decode(data: bytes) -> Iterator[Frame]:
+    """Every good frame in `data`."""
+    receiver, f = ffi.new("struct bus_receiver *"), ffi.new("struct bus_frame *")
+    lib.bus_receiver_init(receiver)
+    raw = ffi.from_buffer("uint8_t[]", data)
+    at, end = ffi.new("const uint8_t **", raw), raw + len(data)
+    while result := lib.bus_receiver_next(receiver, at, end, f):
+        if result == lib.BUS_RX_FRAME:
+            h = f.header
+            payload = bytes(ffi.buffer(f.payload, h.length))
+            wire = bytes(ffi.buffer(f.wire, f.wire_length))
+            yield Frame(h.type, h.src, h.dst, h.flags, h.seq, h.t_us, payload, wire)
+
+
+def difference(ours: bytes, theirs: bytes) -> str:
+    """What differs between two runs of bytes that should be the same frame, in words."""
+    a, b = next(decode(ours), None), next(decode(theirs), None)
+    if a is None or b is None:
+        return f"bytes {ours.hex() or 'none'} against {theirs.hex() or 'none'}"
+    if a.type != b.type:
+        return f"{a.name} against {b.name}"
+    mine, other = a.fields(), b.fields()
+    changed = [name for name in mine if mine[name] != other.get(name)]
+    shown = ", ".join(f"{name} {mine[name]} against {other.get(name)}" for name in changed[:3])
+    return f"{a.name}: {shown or 'the same fields, other bytes'}"
