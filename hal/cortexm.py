@@ -1,16 +1,15 @@
 """A Cortex-M microcontroller in this process: Unicorn executes the instructions, this adds what is around the core.
 
 Unicorn has no interrupt controller, no reset and no peripherals. Here are exception entry and return, faults, reset
-with memory kept, and semihosting (command line and one file). Time does not exist: the core runs until it waits for an
+with memory kept, and snapshots of it all. Time does not exist: the core runs until it waits for an
 interrupt, so that the same bytes in give the same bytes out.
 """
 
 from __future__ import annotations
 
-import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import unicorn
@@ -18,6 +17,7 @@ from unicorn import arm_const as arm
 
 from hal.elf import Elf
 from hal.errors import HalError, ImageError
+from hal.semihosting import Host
 
 FLASH = (0x0800_0000, 0x0010_0000)
 RAM = (0x2000_0000, 0x0002_0000)
@@ -25,22 +25,29 @@ PERIPHERALS = (0x4000_0000, 0x0003_0000)
 SYSTEM = (0xE000_0000, 0x0010_0000)
 _EXC_RETURN = 0xFFFF_FFF9  # to thread mode, main stack, no floating point
 _NEVER = 0xFFFF_FFF0  # an address that nothing runs to
-_UDEF, _BKPT, _EXCEPTION_EXIT = 1, 7, 8  # Unicorn's numbers (QEMU's EXCP_*)
+_BKPT, _EXCEPTION_EXIT = 7, 8  # Unicorn's numbers (QEMU's EXCP_*)
 HARD_FAULT = 3
 THREAD_REGISTERS = (arm.UC_ARM_REG_R0, arm.UC_ARM_REG_R1, arm.UC_ARM_REG_R2, arm.UC_ARM_REG_R3, arm.UC_ARM_REG_R12)
 _PSR_THUMB = 1 << 24
 _ALIGNED_BIT = 1 << 9
 _WFI = b"\x30\xbf"
 _CFSR_IBUSERR, _CFSR_PRECISERR, _CFSR_BFARVALID, _CFSR_UNDEFINSTR = 1 << 8, 1 << 9, 1 << 15, 1 << 16
+_CFSR_UNSTKERR, _CFSR_STKERR = 1 << 11, 1 << 12
 _AIRCR_RESET = 0x05FA_0004
+RESETS_PER_RUN = 8
+"""A core that resets more often before it comes to rest does so for ever."""
 
 
-class LockupError(HalError):
-    """A fault within the fault handler: the core stands still until something resets it."""
+class StuckError(HalError):
+    """The core does not come to rest, and no watchdog resets it."""
 
 
-class HangError(HalError):
-    """The core has not come to rest within its budget of instructions."""
+class LockupError(StuckError):
+    """A fault within the fault handler: the core stands still."""
+
+
+class HangError(StuckError):
+    """The core has not come to rest within its budget of instructions, or halted where the firmware never does."""
 
 
 class Peripherals(Protocol):
@@ -56,53 +63,35 @@ class Peripherals(Protocol):
 
     def reset(self) -> None: ...
 
+    def bite(self) -> bool:
+        """Let the watchdog reset the core; False when the firmware has not started it."""
+        ...
 
-@dataclass
-class Host:
-    """What semihosting gives the firmware: a command line and one file, opened when the firmware asks for it."""
+    def save(self) -> Any:
+        """The peripherals' state, for `load`."""
+        ...
 
-    command_line: str
-    file: Path
-    fd: int = -1
-    at: int = 0
+    def load(self, state: Any) -> None: ...
 
-    def close(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
 
-    def call(self, uc: Any, operation: int, block: int) -> int:
-        """One call of ARM semihosting. Returns what goes into r0; -1 for what is not offered."""
-        a, b, c = struct.unpack("<III", uc.mem_read(block, 12))
-        match operation:
-            case 0x15:  # SYS_GET_CMDLINE
-                text = self.command_line.encode() + b"\0"
-                if len(text) > b:
-                    return -1
-                uc.mem_write(a, text)
-                return 0
-            case 0x01:  # SYS_OPEN
-                self.close()
-                self.fd = os.open(self.file, os.O_RDWR | os.O_CLOEXEC)
-                return self.fd
-            case 0x0A:  # SYS_SEEK
-                self.at = b
-                return 0
-            case 0x06:  # SYS_READ: how many bytes were not read
-                data = os.pread(self.fd, c, self.at)
-                uc.mem_write(b, data)
-                return int(c) - len(data)
-            case 0x05:  # SYS_WRITE
-                return int(c) - os.pwrite(self.fd, bytes(uc.mem_read(b, c)), self.at)
-        return -1
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A whole machine: core, memory, peripherals, and what is in its file. Goes back only into the same one."""
+
+    context: Any
+    ram: bytes
+    peripherals: Any
+    file: bytes
+    faults: tuple[int, int]
 
 
 @dataclass
 class CortexM:
     """A core with its memories. `run` lets it work until it sleeps with nothing pending.
 
-    resets: how often it has reset itself. budget: instructions per `run` after which `HangError` is raised (slow: every
-    instruction is counted); 0: no limit.
+    budget: instructions without a rest or an exception after which the core is taken as hung; 0: no limit, and nothing
+    is counted. touched: told of every access to memory that is made in the core's place (exceptions, semihosting):
+    (is a write, address, bytes).
     """
 
     elf: Elf
@@ -111,13 +100,17 @@ class CortexM:
     model: int = arm.UC_CPU_ARM_CORTEX_M4
     budget: int = 0
     resets: int = 0
+    """how often it has been reset"""
+    bites: int = 0
+    """how often the watchdog did that"""
+    touched: Callable[[bool, int, int], None] | None = None
     uc: Any = field(init=False)
     _asked_reset: bool = False
     _returned: bool = False
     _fault: tuple[int, int] | None = None  # CFSR, BFAR of one that waits to be taken
     _cfsr: int = 0
     _bfar: int = 0
-    _stopped_by: str = ""
+    _left: int = 0  # resets before this run is given up
 
     def __post_init__(self) -> None:
         self.uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
@@ -145,23 +138,73 @@ class CortexM:
         self.uc.reg_write(arm.UC_ARM_REG_SP, stack)
         self.uc.reg_write(arm.UC_ARM_REG_PC, entry)
 
-    def run(self) -> None:
-        """Until the core sleeps and no interrupt is pending. Raises `LockupError`, `HangError`."""
-        left = self.budget
+    def run(self, pause: tuple[int, int] | None = None) -> bool:
+        """Until the core sleeps and no interrupt is pending: then True. False when it has paused: before instruction n
+        of stretch s (from one exception or reset to the next) for pause (s, n); it goes on with the next `run`.
+
+        Raises `LockupError`, `HangError` when the core is stuck and the firmware has not started the watchdog.
+        """
+        self._left = RESETS_PER_RUN
+        stretch = 0
         while True:
-            left = self._go(left)
+            pauses = pause is not None and stretch == pause[0]
+            asleep = self._go(pause[1] if pauses and pause is not None else self.budget)
+            stretch += 1
             if self._asked_reset:
-                self.resets += 1
-                self.reset()
+                self._restart()
             elif self._fault is not None:
                 self._take_fault()
             elif self._returned:
                 self._return_from_exception()
+            elif not asleep:
+                if pauses:
+                    return False
+                pc = self.uc.reg_read(arm.UC_ARM_REG_PC)
+                self._stuck(HangError(f"no rest after {self.budget} instructions, at {pc:#010x}"))
             elif (number := self.peripherals.pending()) is not None:
                 self._wake()
                 self._enter(16 + number)
             else:
-                return
+                return True
+
+    def limit(self, budget: int) -> None:
+        """Count instructions from now on, or no longer (0)."""
+        self.budget = budget
+        self.uc.ctl_flush_tb()  # code is translated with or without a counter
+
+    def flip(self, address: int, bit: int) -> None:
+        """Flip one bit of a byte of memory."""
+        self.uc.mem_write(address, bytes([self.uc.mem_read(address, 1)[0] ^ 1 << bit]))
+
+    # ------------------------------------------------------------ snapshots
+    def snapshot(self) -> Snapshot:
+        """Everything that decides what it does next, at rest or paused."""
+        context, ram = self.uc.context_save(), bytes(self.uc.mem_read(*RAM))
+        return Snapshot(context, ram, self.peripherals.save(), self.host.content(), (self._cfsr, self._bfar))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Back to a snapshot of this machine."""
+        self.uc.mem_write(RAM[0], snapshot.ram)
+        self.uc.context_restore(snapshot.context)
+        self.peripherals.load(snapshot.peripherals)
+        if self.host.content() != snapshot.file:
+            self.host.set_content(snapshot.file)
+        self._cfsr, self._bfar = snapshot.faults
+        self._asked_reset, self._returned, self._fault = False, False, None
+
+    def load(self, address: int, n: int) -> bytes:
+        """Memory as the core reads it. Raises `unicorn.UcError`."""
+        if self.touched is not None:
+            self.touched(False, address, n)
+        return bytes(self.uc.mem_read(address, n))
+
+    def store(self, address: int, data: bytes) -> None:
+        """As the core writes it: to RAM only. Raises `unicorn.UcError`."""
+        if not (RAM[0] <= address and address + len(data) <= RAM[0] + RAM[1]):
+            raise unicorn.UcError(unicorn.UC_ERR_WRITE_PROT)
+        if self.touched is not None:
+            self.touched(True, address, len(data))
+        self.uc.mem_write(address, data)
 
     # ------------------------------------------------------------ running
     def _sleep_address(self) -> int:
@@ -172,16 +215,30 @@ class CortexM:
             raise ImageError(f"{self.elf.path}: never waits for an interrupt in port_idle, expected a board's firmware")
         return (start & ~1) + code.index(_WFI)
 
-    def _go(self, left: int) -> int:
-        """Run until something stops the core. Returns what is left of the budget."""
+    def _go(self, count: int) -> bool:
+        """Run until something stops the core, or for `count` instructions. Whether it sleeps."""
         self._returned = False
         pc = self.uc.reg_read(arm.UC_ARM_REG_PC)
         try:
-            self.uc.emu_start(pc | 1, self._sleep, 0, 0)
+            self.uc.emu_start(pc | 1, self._sleep, 0, count)
         except unicorn.UcError:
             if self._fault is None:
                 raise
-        return left
+        return bool(self.uc.reg_read(arm.UC_ARM_REG_PC) == self._sleep)
+
+    def _restart(self) -> None:
+        if self._left == 0:
+            raise HangError(f"{RESETS_PER_RUN} resets without a rest")
+        self._left -= 1
+        self.resets += 1
+        self.reset()
+
+    def _stuck(self, error: StuckError) -> None:
+        """Only the watchdog helps."""
+        if not self.peripherals.bite():
+            raise error
+        self.bites += 1
+        self._restart()
 
     def _wake(self) -> None:
         """Step over the wait-for-interrupt: the firmware sleeps with interrupts masked and then lets them in."""
@@ -190,17 +247,18 @@ class CortexM:
 
     # ------------------------------------------------------------ exceptions
     def _enter(self, number: int) -> None:
-        """As the core does: eight words on the stack, then the vector."""
+        """As the core does: eight words on the stack, then the vector; without a stack that of the hard fault."""
         read, uc = self.uc.reg_read, self.uc
         stack = read(arm.UC_ARM_REG_SP)
         unaligned = stack & 4
-        frame_at = stack - unaligned - 32
+        frame_at = (stack - unaligned - 32) & 0xFFFF_FFFF
         psr = read(arm.UC_ARM_REG_XPSR) | _PSR_THUMB | (_ALIGNED_BIT if unaligned else 0)
         words = [read(r) for r in THREAD_REGISTERS]
         try:
-            uc.mem_write(frame_at, struct.pack("<8I", *words, read(arm.UC_ARM_REG_LR), read(arm.UC_ARM_REG_PC), psr))
+            self.store(frame_at, struct.pack("<8I", *words, read(arm.UC_ARM_REG_LR), read(arm.UC_ARM_REG_PC), psr))
         except unicorn.UcError:
-            raise LockupError("no stack to enter an exception on") from None
+            self._cfsr |= _CFSR_STKERR
+            number = HARD_FAULT
         uc.reg_write(arm.UC_ARM_REG_SP, frame_at)
         uc.reg_write(arm.UC_ARM_REG_LR, _EXC_RETURN)
         uc.reg_write(arm.UC_ARM_REG_IPSR, number)
@@ -210,7 +268,12 @@ class CortexM:
     def _return_from_exception(self) -> None:
         uc = self.uc
         stack = uc.reg_read(arm.UC_ARM_REG_SP)
-        *words, lr, pc, psr = struct.unpack("<8I", uc.mem_read(stack, 32))
+        try:
+            *words, lr, pc, psr = struct.unpack("<8I", self.load(stack, 32))
+        except unicorn.UcError:
+            self._fault = (_CFSR_UNSTKERR, 0)
+            self._take_fault()
+            return
         uc.reg_write(arm.UC_ARM_REG_IPSR, psr & 0x1FF)
         uc.reg_write(arm.UC_ARM_REG_XPSR, psr & ~_ALIGNED_BIT)
         for register, word in zip(THREAD_REGISTERS, words, strict=True):
@@ -225,12 +288,14 @@ class CortexM:
         self._cfsr, self._bfar = self._fault
         self._fault = None
         if self.uc.reg_read(arm.UC_ARM_REG_IPSR) & 0x1FF in (2, HARD_FAULT):
-            raise LockupError(f"a fault in the fault handler at {self.uc.reg_read(arm.UC_ARM_REG_PC):#010x}")
-        self._enter(HARD_FAULT)
+            pc = self.uc.reg_read(arm.UC_ARM_REG_PC)
+            self._stuck(LockupError(f"a fault in the fault handler at {pc:#010x}"))
+        else:
+            self._enter(HARD_FAULT)
 
     def _on_exception(self, uc: Any, number: int, _: Any) -> None:
         if number == _BKPT and bytes(uc.mem_read(uc.reg_read(arm.UC_ARM_REG_PC), 1)) == b"\xab":
-            result = self.host.call(uc, uc.reg_read(arm.UC_ARM_REG_R0), uc.reg_read(arm.UC_ARM_REG_R1))
+            result = self.host.call(self, uc.reg_read(arm.UC_ARM_REG_R0), uc.reg_read(arm.UC_ARM_REG_R1))
             uc.reg_write(arm.UC_ARM_REG_R0, result & 0xFFFF_FFFF)
             uc.reg_write(arm.UC_ARM_REG_PC, (uc.reg_read(arm.UC_ARM_REG_PC) + 2) | 1)
             return

@@ -153,9 +153,14 @@ static void start_systick(void) {
     *reg(SYST_CSR) = 7; /* core clock, interrupt, on */
 }
 
-static uint8_t hardware_cause(void) {
+/* What RCC says of the last reset; it is forgotten. */
+static uint32_t reset_flags(void) {
     uint32_t csr = *reg(RCC_CSR);
     *reg(RCC_CSR) |= RCC_CSR_RMVF;
+    return csr;
+}
+
+static uint8_t hardware_cause(uint32_t csr) {
     if (csr & RCC_CSR_IWDGRSTF) {
         return BUS_RESET_CAUSE_WATCHDOG;
     }
@@ -165,23 +170,28 @@ static uint8_t hardware_cause(void) {
     return csr & RCC_CSR_BORRSTF ? BUS_RESET_CAUSE_BROWN_OUT : BUS_RESET_CAUSE_BENCH;
 }
 
-/* An emulator gives the cause of the first start; a reset from outside tells itself by the memory that survived. */
-static uint8_t emulated_cause(uint8_t first) {
+/* An emulator gives the cause of the first start; a reset from outside tells itself by the memory that survived. Of RCC
+ * it has at most the flag of the watchdog. */
+static uint8_t emulated_cause(uint32_t csr, uint8_t first) {
+    if (csr & RCC_CSR_IWDGRSTF) {
+        return BUS_RESET_CAUSE_WATCHDOG;
+    }
     return warm == WARM_MAGIC ? BUS_RESET_CAUSE_BENCH : first;
 }
 
 void port_start(struct port_facts *out) {
     emulated = !(*reg(RCC_CR) & RCC_CR_HSIRDY);
     uint8_t kept = reset_cause_take();
+    uint32_t csr = reset_flags();
     memset(out, 0, sizeof *out);
     if (emulated) {
         if (semihost_start(out) != 0) {
             out->role = BUS_ADDRESS_NONE;
         }
-        out->reset_cause = emulated_cause(out->reset_cause);
+        out->reset_cause = emulated_cause(csr, out->reset_cause);
     } else {
         memcpy(out->hardware_id, (const void *)UNIQUE_ID, sizeof out->hardware_id);
-        out->reset_cause = hardware_cause();
+        out->reset_cause = hardware_cause(csr);
     }
     out->reset_cause = kept != 0 ? kept : out->reset_cause;
     out->emulated = (uint8_t)emulated;

@@ -70,7 +70,8 @@ static _Noreturn __attribute__((used)) void crash(const uint32_t *frame, uint32_
     m.cfsr = *reg(SCB_CFSR);
     m.fault_address = m.cfsr & CFSR_MMARVALID ? *reg(SCB_MMFAR) : m.cfsr & CFSR_BFARVALID ? *reg(SCB_BFAR) : 0;
 #endif
-    int on_stack = frame >= __stack_limit && frame + 8 <= __stack_top;
+    uintptr_t at = (uintptr_t)frame, top = (uintptr_t)__stack_top;
+    int on_stack = at >= (uintptr_t)__stack_limit && at <= top - 8 * sizeof *frame; /* at + 32 could wrap */
     if (on_stack) {
         m.lr = frame[5];
         m.pc = frame[6];

@@ -9,18 +9,21 @@ from __future__ import annotations
 from collections import deque
 
 from hal import icd
-from hal.cortexm import CortexM, Host, LockupError
+from hal.cortexm import RAM, CortexM, StuckError
 from hal.elf import read_elf
 from hal.errors import LinkDownError, LinkError
 from hal.firmware import read_image
 from hal.link import Board, Link, Url
+from hal.semihosting import Host
 
 USART2_IRQ = 38
 _RCC_CSR = 0x23874
 _USART_SR, _USART_DR, _USART_CR1 = 0x4400, 0x4404, 0x440C
 _IWDG_KR = 0x3000
 _TXE_TC, _RXNE, _RXNEIE_RE_UE = 0xC0, 0x20, 0x2024
-_IWDGRSTF = 1 << 29
+_RMVF, _IWDGRSTF = 1 << 24, 1 << 29
+HANG_INSTRUCTIONS = 2_000_000
+"""A board that has got a bit flip is hung when it runs for so long: fifty times as long as its longest step."""
 BURST_BYTES = 512
 """At most so many bytes are there in one interrupt: a line is not faster than the program behind it."""
 
@@ -39,6 +42,21 @@ class Stm32F4:
     def reset(self) -> None:
         self._cr1 = self._burst = 0
         self.watchdog = False
+
+    def bite(self) -> bool:
+        """The watchdog resets the core, if it runs: what RCC then says of the reset."""
+        self.watchdog_fired = self.watchdog
+        return self.watchdog
+
+    def save(self) -> tuple[bytes, bytes, bool, bool, int, int]:
+        """Its state, for `load`."""
+        received, sent = bytes(self.received), bytes(self.sent)
+        return received, sent, self.watchdog, self.watchdog_fired, self._cr1, self._burst
+
+    def load(self, state: tuple[bytes, bytes, bool, bool, int, int]) -> None:
+        """Back to a state that was saved."""
+        received, sent, self.watchdog, self.watchdog_fired, self._cr1, self._burst = state
+        self.received, self.sent = deque(received), bytearray(sent)
 
     def pending(self) -> int | None:
         self._burst = BURST_BYTES
@@ -61,7 +79,7 @@ class Stm32F4:
             self._cr1 = value
         elif offset == _IWDG_KR and value == 0xCCCC:
             self.watchdog = True
-        elif offset == _RCC_CSR:
+        elif offset == _RCC_CSR and value & _RMVF:
             self.watchdog_fired = False
 
 
@@ -93,6 +111,19 @@ class UnicornLine:
             self.machine.host.close()
         self.machine = None
 
+    def flip(self, address: int, bit: int) -> None:
+        """Flip one bit (0 to 7) of a byte of RAM. From now on the board may hang (its watchdog then resets it), crash
+        or send damaged frames, and is asked again as on any line that loses bytes. Raises `LinkError`: not in RAM."""
+        machine = self._alive()
+        if not RAM[0] <= address < RAM[0] + RAM[1] or not 0 <= bit <= 7:
+            raise LinkError(
+                f"{self.url}: bit {bit} of {address:#x} is not in RAM, expected bit 0 to 7 of {RAM[0]:#x} on"
+            )
+        if machine.budget == 0:
+            machine.limit(HANG_INSTRUCTIONS)
+        self.lossy = True
+        machine.flip(address, bit)
+
     def _alive(self) -> CortexM:
         if self.machine is None:
             raise LinkDownError(f"{self.url}: closed")
@@ -102,9 +133,9 @@ class UnicornLine:
         machine = self._alive()
         try:
             machine.run()
-        except LockupError as error:
+        except StuckError as error:
             self.close()
-            raise LinkDownError(f"{self.url}: the firmware locked up: {error}") from None
+            raise LinkDownError(f"{self.url}: the firmware is stuck: {error}") from None
 
 
 def command_line(board: Board) -> str:
