@@ -17,6 +17,10 @@ class ImageError(HalError):
     """A firmware image is missing, malformed, damaged, or not for the board that it is meant for."""
 
 
+class FlashError(HalError):
+    """An image was not put on a board, or is not what the board runs afterwards."""
+
+
 class LinkDownError(HalError):
     """An open link has ended: unplugged, or its process exited. The link has closed itself."""
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hal.errors import LinkError, RigError
-from hal.link import BACKENDS, parse_hardware_id, parse_url
+from hal.flash_tools import FlashUrl, parse_flash
+from hal.link import BACKENDS, Url, parse_hardware_id, parse_url
 from hal.strict import build
 
 POWER_BOARD = "power"
@@ -27,6 +28,8 @@ class BoardSpec:
     """12 bytes that its HELLO has to name; b"": any, for a board on a port"""
     image: Path | None = None
     """what it runs; None: the image of its kind that ships"""
+    flash: FlashUrl | None = None
+    """how it gets its image"""
     no_image: bool = False
     """it is a program of a host, which has no image to prove"""
 
@@ -48,6 +51,7 @@ class _Entry:
     link: str
     hardware_id: str | None = None
     image: str | None = None
+    flash: str | None = None
 
 
 def read_boards(table: Mapping[str, Any], nodes: int, path: Path) -> tuple[BoardSpec, ...]:
@@ -61,8 +65,9 @@ def read_boards(table: Mapping[str, Any], nodes: int, path: Path) -> tuple[Board
         if match and int(match[1]) >= nodes:
             raise RigError(f"{file}: boards.{key}: out of range, the satellite has node0 .. node{nodes - 1}")
         entries[key] = build(_Entry, value, file, f"boards.{key}")
-        if key == "nodes" and entries[key].hardware_id is not None:
-            raise RigError(f"{file}: boards.nodes.hardware_id: is of one board, expected it in a table [boards.nodeI]")
+        for own in ("hardware_id", "flash"):
+            if key == "nodes" and getattr(entries[key], own) is not None:
+                raise RigError(f"{file}: boards.nodes.{own}: is of one board, expected it in a table [boards.nodeI]")
     if POWER_BOARD not in entries:
         raise RigError(f"{file}: boards.power: missing, expected a table with the power board's link")
     boards = [_spec(POWER_BOARD, 0, entries[POWER_BOARD], path)]
@@ -81,23 +86,41 @@ def _spec(role: str, index: int, entry: _Entry, path: Path) -> BoardSpec:
         url = parse_url(entry.link)
     except LinkError as error:
         raise RigError(f"{where}.link: {error}") from None
-    try:
-        named = parse_hardware_id(entry.hardware_id) if entry.hardware_id is not None else b""
-        if url.scheme == "hardware":
-            found_by = parse_hardware_id(url.target)
-            if named not in (b"", found_by):
-                raise LinkError(f"{named.hex()} is not that of the link, expected one of the two")
-            named = found_by
-    except LinkError as error:
-        raise RigError(f"{where}.hardware_id: {error}") from None
     back_end = BACKENDS[url.scheme]
-    if named and back_end.made:
-        raise RigError(f"{where}.hardware_id: the world makes a board on {entry.link}, expected none")
+    for key in ("hardware_id", "flash"):
+        if getattr(entry, key) is not None and back_end.made:
+            raise RigError(f"{where}.{key}: the world makes a board on {entry.link}, expected none")
     if entry.image is not None and not back_end.image:
         raise RigError(f"{where}.image: a board on {entry.link} runs no image, expected none")
     no_image = entry.image == NO_IMAGE
-    image = path.parent / entry.image if entry.image is not None and not no_image else None
-    return BoardSpec(role, index, entry.link, named, image, no_image)
+    return BoardSpec(
+        role,
+        index,
+        entry.link,
+        hardware_id=_hardware_id(entry, url, where),
+        image=path.parent / entry.image if entry.image is not None and not no_image else None,
+        flash=_flash(entry, where),
+        no_image=no_image,
+    )
+
+
+def _hardware_id(entry: _Entry, url: Url, where: str) -> bytes:
+    """That of the entry, or of a link that finds the board by it."""
+    try:
+        named = parse_hardware_id(entry.hardware_id) if entry.hardware_id is not None else b""
+        found_by = parse_hardware_id(url.target) if url.scheme == "hardware" else b""
+    except LinkError as error:
+        raise RigError(f"{where}.hardware_id: {error}") from None
+    if named and found_by and named != found_by:
+        raise RigError(f"{where}.hardware_id: {named.hex()} is not that of the link, expected one of the two")
+    return named or found_by
+
+
+def _flash(entry: _Entry, where: str) -> FlashUrl | None:
+    try:
+        return parse_flash(entry.flash) if entry.flash is not None else None
+    except LinkError as error:
+        raise RigError(f"{where}.flash: {error}") from None
 
 
 def _check_unique(boards: list[BoardSpec], file: str) -> None:

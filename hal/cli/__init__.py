@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from hal.cli import (
     assign,
     doctor,
+    flash,
     parity,
     scan,
     serve,
@@ -27,6 +28,7 @@ def parser() -> Parser:
         scan,
         doctor,
         assign,
+        flash,
         parity,
     ):
         module.add(commands)

@@ -93,19 +93,30 @@ class Terminal:
         poll = select.epoll()
         poll.register(self.ours, select.EPOLLIN | select.EPOLLET)
         poll.register(self._stop, select.EPOLLIN)
+        for fd in self.extra():
+            poll.register(fd, select.EPOLLIN)
         with poll:
             while True:
-                for fd, _ in poll.poll():
-                    if fd == self._stop:
-                        return
-                    while (data := self._read()) != b"":
-                        self.receive(data)
+                ready = {fd for fd, _ in poll.poll()}
+                if self._stop in ready:
+                    return
+                if ready & set(self.extra()):
+                    self.on_extra()
+                while (data := self._read()) != b"":
+                    self.receive(data)
 
     def _read(self) -> bytes:
         try:
             return os.read(self.ours, 4096)
         except OSError:
             return b""  # nothing more, or nobody has the near end open
+
+    def extra(self) -> list[int]:
+        """More to wait for."""
+        return []
+
+    def on_extra(self) -> None:
+        """One of them is readable."""
 
     def receive(self, data: bytes) -> None:
         """Bytes from the host."""
@@ -124,6 +135,7 @@ class FakeBoard(Terminal):
         self.hello = hello_of(board, **hello) if board is not None else None
         self.baud_wanted = baud
         self.assignable = assignable
+        self.silent = False
         self.spoil: Callable[[bytes], bytes] = bytes
         self.heard: list[str] = []
         self.bytes_heard = b""
@@ -144,7 +156,7 @@ class FakeBoard(Terminal):
 
     def _take(self, name: str, f: Any) -> None:
         self.heard.append(name)
-        if self.hello is None or name not in ("hello_req", "assign"):
+        if self.hello is None or self.silent or name not in ("hello_req", "assign"):
             return
         if name == "assign":
             asked = icd.decode("assign", bytes(ffi.buffer(f.payload, f.header.length)))

@@ -124,6 +124,22 @@ MISTAKES = [
         "boards: two boards have the hardware id 121212121212121212121212, expected one each",
     ),
     (
+        '[boards.node1]\nlink = "serial:AB"\nflash = "magic:1"',
+        "boards.node1.flash: 'magic:1': unknown program, expected one of openocd:, st-flash:, dfu:, stm32loader:",
+    ),
+    (
+        '[boards.node1]\nlink = "mock:"\nflash = "dfu:1"',
+        "boards.node1.flash: the world makes a board on mock:, expected none",
+    ),
+    (
+        (NODES, '[boards.nodes]\nlink = "mock:"\nflash = "dfu:1"'),
+        "boards.nodes.flash: is of one board, expected it in a table [boards.nodeI]",
+    ),
+    (
+        f'[boards.node1]\nlink = "hardware:{"ab" * 12}"\nhardware_id = "{"cd" * 12}"',
+        f"boards.node1.hardware_id: {'cd' * 12} is not that of the link, expected one of the two",
+    ),
+    (
         '[boards.node1]\nlink = "process:"\nimage = "node.elf"',
         "boards.node1.image: a board on process: runs no image, expected none",
     ),

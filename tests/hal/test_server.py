@@ -311,7 +311,7 @@ def test_an_absent_port_of_a_rig_is_named(tmp_path: Path, capfd: pytest.CaptureF
     )
 
 
-@pytest.mark.parametrize("command", ["serve", "score", "board", "scan", "assign", "doctor"])
+@pytest.mark.parametrize("command", ["serve", "score", "board", "scan", "assign", "doctor", "flash"])
 def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as error:
         cli.main([command, "--help"])
