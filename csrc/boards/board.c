@@ -188,6 +188,16 @@ static int follows(const struct board *b, const struct bus_header *h, uint32_t d
     return sound && (may_start || is_next(b, h->t_us, dt_us));
 }
 
+static void begin(struct board *b, uint64_t t_us, int clock_is_new) {
+    b->clock_is_new = (uint8_t)clock_is_new;
+    if (clock_is_new) {
+        b->next_report_us = t_us + BOARD_REPORT_US;
+    }
+    b->t_us = t_us;
+    b->has_ticked = 1;
+    b->rearmed = 0;
+}
+
 int board_accepts_tick(struct board *b, const struct bus_frame *f, uint32_t dt_us) {
     uint64_t t_us = f->header.t_us;
     if (b->has_ticked && t_us == b->t_us) {
@@ -200,14 +210,20 @@ int board_accepts_tick(struct board *b, const struct bus_frame *f, uint32_t dt_u
                    clamp_u32_to_i32(clamp_u64_to_u32(t_us / 1000)));
         return 0;
     }
-    b->clock_is_new = (uint8_t)!is_next(b, t_us, dt_us);
-    if (b->clock_is_new) {
-        b->next_report_us = t_us + BOARD_REPORT_US;
-    }
-    b->t_us = t_us;
-    b->has_ticked = 1;
-    b->rearmed = 0;
+    begin(b, t_us, !is_next(b, t_us, dt_us));
     return 1;
+}
+
+int board_begin_step(struct board *b, uint64_t t_us, uint32_t dt_us) {
+    if (dt_us == 0 || dt_us > BOARD_MAX_DT_US || t_us < dt_us || (b->has_ticked && t_us <= b->t_us)) {
+        return -1;
+    }
+    begin(b, t_us, !is_next(b, t_us, dt_us));
+    return 0;
+}
+
+uint64_t board_heard_us(const struct board *b) {
+    return b->heard_us;
 }
 
 /* ---- commands */
@@ -304,6 +320,9 @@ static void take_frame(struct board *b, const struct bus_frame *f) {
         return;
     }
     link_note(&b->link, f);
+    if (f->header.src == BUS_ADDRESS_FLIGHT) {
+        b->heard_us = f->header.t_us;
+    }
     if (!board_is_node(b) && f->header.src == BUS_ADDRESS_FLIGHT) {
         power_board_heard(&b->as.power.power, b->t_us);
     }

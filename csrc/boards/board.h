@@ -20,7 +20,14 @@
 #define BOARD_NVM_BYTES 4096
 
 struct board;
+struct bus_channel_setting;
+struct bus_done_node;
+struct bus_done_power;
 struct bus_hardware_report;
+struct bus_tick_channels;
+struct bus_tick_node;
+struct bus_tick_power;
+struct bus_tick_strings;
 struct slots;
 
 /* How a board reaches its line and its persistent memory. nvm_read and nvm_write return 0, or non-zero on failure
@@ -66,6 +73,23 @@ void board_receive(struct board *b, const uint8_t *bytes, size_t n);
 /* 0, or the BUS_RESET_CAUSE_* of the reset that a command asked for: the step is over, DONE is sent, and the host now
  * calls board_boot again with that cause. */
 int board_reset_pending(const struct board *b);
+
+/* A board that flies has no bench: it reads its own sensors and steps by its own clock (boards/clock.h). One step that
+ * ends at t_us, after the time of the last one (by more than dt_us: its clock was set); telemetry goes to flight as
+ * after a TICK; *out: what its actuators shall do. Returns 0, or -1 when dt_us or t_us do not follow, and then nothing
+ * has happened. */
+int board_step_node(struct board *b, uint64_t t_us, const struct bus_tick_node *sensors, struct bus_done_node *out);
+
+/* The same for a power board, whose pages of channels and strings come first, with the same t_us. */
+void board_sense_channels(struct board *b, uint64_t t_us, const struct bus_tick_channels *page);
+void board_sense_strings(struct board *b, const struct bus_tick_strings *page);
+int board_step_power(struct board *b, uint64_t t_us, const struct bus_tick_power *sensors, struct bus_done_power *out);
+
+/* What one channel of a power board shall do, from its last step on. Returns 0, or -1 when there is no such channel. */
+int board_channel_setting(const struct board *b, uint16_t channel, struct bus_channel_setting *out);
+
+/* The time in the last frame of flight, 0: none since the boot. */
+uint64_t board_heard_us(const struct board *b);
 
 /* 1 while the running image is on its trial: nobody has confirmed it yet. */
 int board_on_trial(const struct board *b);

@@ -76,6 +76,7 @@ struct board {
     uint8_t assignable;          /* its address is that of persistent memory */
     uint8_t clock_is_new;        /* the last TICK did not follow the one before it: schedules start anew */
     uint64_t t_us;               /* of the last TICK taken */
+    uint64_t heard_us;           /* time in the last frame of flight */
     uint64_t next_report_us;
     union {
         struct node_side node;
@@ -113,6 +114,9 @@ void board_tell_events(struct board *b, struct events *events);
 /* 1 when a TICK of dt_us at f's time is to be stepped: the board's time is then that of the TICK. 0 when it was
  * answered from the cache, or refused. */
 int board_accepts_tick(struct board *b, const struct bus_frame *f, uint32_t dt_us);
+
+/* Begins a step of a board that flies, which ends at t_us. 0, or -1 when it does not follow. */
+int board_begin_step(struct board *b, uint64_t t_us, uint32_t dt_us);
 
 /* Sends a link report when one is due. */
 void board_tell_link(struct board *b);

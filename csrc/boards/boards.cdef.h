@@ -58,6 +58,11 @@ struct lease { uint32_t session, sequence, cap_mw; uint16_t clock_mhz; uint8_t i
 int lease_take(struct lease *l, uint64_t t_us, uint32_t oldest_session, const struct bus_lease *m);
 int lease_expire(struct lease *l, uint64_t t_us);
 
+#define CLOCK_JUMP_US ...
+struct clock { uint64_t local_us, t_us; int64_t offset_us; uint32_t last_us; uint8_t led; };
+void clock_follow(struct clock *c, uint64_t flight_us, uint32_t base_us);
+uint64_t clock_now(struct clock *c, uint32_t base_us);
+
 #define THROTTLE_BAND_CDEG ...
 #define THROTTLE_HYSTERESIS_CDEG ...
 struct throttle { int16_t cdeg; uint8_t bad_steps, throttled, latched, halted; };

@@ -180,12 +180,11 @@ static void tell_health(struct board *b) {
 
 /* ---- TICK */
 
-static void answer(struct board *b) {
+static void fill_done(const struct board *b, struct bus_done_node *out) {
     const struct compute_node *n = &b->as.node.node;
-    struct done_cache *d = &b->done;
-    uint8_t state[COMPUTE_NODE_STATE_BYTES], payload[BUS_MAX_PAYLOAD];
+    uint8_t state[COMPUTE_NODE_STATE_BYTES];
     size_t bytes = compute_node_serialise(n, state);
-    struct bus_done_node m = {
+    *out = (struct bus_done_node){
         .cap_mw = n->cap_mw,
         .clock_mhz = n->clock_mhz,
         .command = n->command,
@@ -195,6 +194,13 @@ static void answer(struct board *b) {
         .rx_frames = link_rx_frames(&b->link, &b->receiver),
         .rx_errors = link_rx_errors(&b->receiver),
     };
+}
+
+static void answer(struct board *b) {
+    struct done_cache *d = &b->done;
+    struct bus_done_node m;
+    uint8_t payload[BUS_MAX_PAYLOAD];
+    fill_done(b, &m);
     d->type = BUS_MSG_DONE_NODE;
     d->seq = link_next_seq(&b->link, BUS_ADDRESS_BENCH);
     d->length = (uint8_t)bus_done_node_encode(&m, payload);
@@ -202,8 +208,32 @@ static void answer(struct board *b) {
     link_send(&b->link, BUS_ADDRESS_BENCH, d->type, b->t_us, payload, d->length);
 }
 
-static int take_tick(struct board *b, const struct bus_frame *f) {
+/* The step that board_accepts_tick or board_begin_step has begun. */
+static void step(struct board *b, const struct bus_tick_node *sensors) {
     struct node_side *side = &b->as.node;
+    if (b->clock_is_new) {
+        side->next_tlm_us = b->t_us;
+        side->next_health_us = b->t_us + BOARD_REPORT_US;
+    }
+    compute_node_step(&side->node, b->t_us, sensors);
+    save_job(b);
+    board_tell_events(b, &side->node.events);
+    tell_tlm(b);
+    tell_health(b);
+    board_tell_link(b);
+}
+
+int board_step_node(struct board *b, uint64_t t_us, const struct bus_tick_node *sensors, struct bus_done_node *out) {
+    if (board_begin_step(b, t_us, sensors->dt_us) != 0) {
+        return -1;
+    }
+    step(b, sensors);
+    fill_done(b, out);
+    b->reset_pending = b->reset_due;
+    return 0;
+}
+
+static int take_tick(struct board *b, const struct bus_frame *f) {
     struct bus_tick_node sensors;
     if (bus_tick_node_decode(&sensors, f->payload, f->header.length) != 0) {
         return 0;
@@ -211,16 +241,7 @@ static int take_tick(struct board *b, const struct bus_frame *f) {
     if (!board_accepts_tick(b, f, sensors.dt_us)) {
         return 1;
     }
-    if (b->clock_is_new) {
-        side->next_tlm_us = b->t_us;
-        side->next_health_us = b->t_us + BOARD_REPORT_US;
-    }
-    compute_node_step(&side->node, b->t_us, &sensors);
-    save_job(b);
-    board_tell_events(b, &side->node.events);
-    tell_tlm(b);
-    tell_health(b);
-    board_tell_link(b);
+    step(b, &sensors);
     answer(b);
     b->reset_pending = b->reset_due;
     return 1;

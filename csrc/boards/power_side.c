@@ -260,6 +260,16 @@ static uint32_t hash_channels(const struct channels *c) {
     return crc;
 }
 
+int board_channel_setting(const struct board *b, uint16_t channel, struct bus_channel_setting *out) {
+    const struct power_board *power = &b->as.power.power;
+    if (channel >= power->channels.count) {
+        return -1;
+    }
+    uint8_t on = (uint8_t)lcl_is_driven(&power->channels.list[channel]);
+    *out = (struct bus_channel_setting){on, power->config.limit_ma, power->config.trip_ms};
+    return 0;
+}
+
 static unsigned send_settings(struct board *b, uint64_t pages, int again) {
     const struct power_board *power = &b->as.power.power;
     unsigned sent = 0;
@@ -270,8 +280,7 @@ static unsigned send_settings(struct board *b, uint64_t pages, int again) {
         struct bus_done_channels m = {.base = (uint16_t)(page * CHANNELS_PER_PAGE),
                                       .count = (uint8_t)channels_page_count(&power->channels, page)};
         for (unsigned k = 0; k < m.count; ++k) {
-            uint8_t on = (uint8_t)lcl_is_driven(&power->channels.list[m.base + k]);
-            m.channels[k] = (struct bus_channel_setting){on, power->config.limit_ma, power->config.trip_ms};
+            (void)board_channel_setting(b, (uint16_t)(m.base + k), &m.channels[k]);
         }
         uint8_t payload[BUS_MAX_PAYLOAD];
         size_t n = bus_done_channels_encode(&m, payload);
@@ -297,9 +306,17 @@ static uint32_t hash_state(struct power_side *side) {
     return bus_crc32c(0, state, n + 4);
 }
 
+/* Everything but pages. */
+static void fill_done(struct board *b, struct bus_done_power *out) {
+    power_board_settings(&b->as.power.power, out);
+    out->flags = b->reset_due ? BUS_DONE_FLAG_RESET : 0;
+    out->state_hash = hash_state(&b->as.power);
+    out->rx_frames = link_rx_frames(&b->link, &b->receiver);
+    out->rx_errors = link_rx_errors(&b->receiver);
+}
+
 static void answer(struct board *b) {
-    struct power_side *side = &b->as.power;
-    struct channels *c = &side->power.channels;
+    struct channels *c = &b->as.power.power.channels;
     struct done_cache *d = &b->done;
     struct bus_done_power m;
     uint8_t payload[BUS_MAX_PAYLOAD];
@@ -307,12 +324,8 @@ static void answer(struct board *b) {
     d->seq = link_next_seq(&b->link, BUS_ADDRESS_BENCH);
     d->pages = c->dirty_settings & c->seen_pages;
     c->dirty_settings &= ~d->pages;
-    power_board_settings(&side->power, &m);
+    fill_done(b, &m);
     m.pages = (uint8_t)send_settings(b, d->pages, 0);
-    m.flags = b->reset_due ? BUS_DONE_FLAG_RESET : 0;
-    m.state_hash = hash_state(side);
-    m.rx_frames = link_rx_frames(&b->link, &b->receiver);
-    m.rx_errors = link_rx_errors(&b->receiver);
     d->length = (uint8_t)bus_done_power_encode(&m, payload);
     memcpy(d->payload, payload, d->length);
     link_send(&b->link, BUS_ADDRESS_BENCH, d->type, b->t_us, payload, d->length);
@@ -331,6 +344,41 @@ static int pages_are_there(const struct power_side *side, uint64_t t_us, unsigne
     return have >= pages;
 }
 
+/* The step that board_accepts_tick or board_begin_step has begun. */
+static void step(struct board *b, const struct bus_tick_power *sensors) {
+    struct power_side *side = &b->as.power;
+    if (b->clock_is_new) {
+        side->next_page_us = b->t_us;
+    }
+    power_board_step(&side->power, b->t_us, sensors);
+    if (side->power.channels.stepped) {
+        side->channels_crc = hash_channels(&side->power.channels);
+    }
+    save_charge(b);
+    board_tell_events(b, &side->power.events);
+    tell_power(b);
+    tell_channels(b);
+    board_tell_link(b);
+}
+
+void board_sense_channels(struct board *b, uint64_t t_us, const struct bus_tick_channels *page) {
+    power_board_channels_page(&b->as.power.power, t_us, page);
+}
+
+void board_sense_strings(struct board *b, const struct bus_tick_strings *page) {
+    power_board_strings_page(&b->as.power.power, page);
+}
+
+int board_step_power(struct board *b, uint64_t t_us, const struct bus_tick_power *sensors, struct bus_done_power *out) {
+    if (board_begin_step(b, t_us, sensors->dt_us) != 0) {
+        return -1;
+    }
+    step(b, sensors);
+    fill_done(b, out);
+    b->reset_pending = b->reset_due;
+    return 0;
+}
+
 static int take_tick(struct board *b, const struct bus_frame *f) {
     struct power_side *side = &b->as.power;
     struct bus_tick_power sensors;
@@ -344,18 +392,7 @@ static int take_tick(struct board *b, const struct bus_frame *f) {
     if (!board_accepts_tick(b, f, sensors.dt_us)) {
         return 1;
     }
-    if (b->clock_is_new) {
-        side->next_page_us = b->t_us;
-    }
-    power_board_step(&side->power, b->t_us, &sensors);
-    if (side->power.channels.stepped) {
-        side->channels_crc = hash_channels(&side->power.channels);
-    }
-    save_charge(b);
-    board_tell_events(b, &side->power.events);
-    tell_power(b);
-    tell_channels(b);
-    board_tell_link(b);
+    step(b, &sensors);
     answer(b);
     b->reset_pending = b->reset_due;
     return 1;

@@ -44,6 +44,7 @@ class Part:
     script: str
     memory: dict[str, int]
     files: tuple[str, ...]  # of csrc/firmware
+    flying: tuple[str, ...] = ()  # and, of a board that reads its own sensors, these and drivers_KIND
 
 
 SHARED = ("startup", "main", "image", "memory")
@@ -54,6 +55,7 @@ STM32F4 = Part(
     "stm32f4.ld",
     {"FLASH_ORIGIN": 0x0800_0000, "FLASH_BYTES": 64 * 1024, "RAM_ORIGIN": 0x2000_0000, "RAM_BYTES": 16 * 1024},
     (*SHARED, "port_stm32f4", "semihost"),
+    ("flight", "bus_stm32f4"),
 )
 
 
@@ -92,12 +94,17 @@ def find_compiler(name: str | None) -> Compiler:
     raise SystemExit(f"build.py: no compiler for ARM is installed, expected {expected}")
 
 
-def c_files(part: Part, kind: str, level: str) -> list[Path]:
-    """What an image of this kind is made of. Without optimisation calls of the other kind's code stay, never made."""
+DRIVERS = {"power_board": "drivers_power", "compute_node": "drivers_node"}
+
+
+def c_files(part: Part, kind: str, flavour: str, level: str) -> list[Path]:
+    """What an image of this kind is made of. Without optimisation the calls of what it does not need stay."""
     csrc = ROOT / "csrc"
     unwanted = OTHER_KIND[kind] if level != "-O0" else set()
     boards = [p for p in sorted((csrc / "boards").glob("*.c")) if p.stem not in unwanted]
-    return [*(csrc / "bus" / f"{n}.c" for n in BUS), *boards, *(csrc / "firmware" / f"{n}.c" for n in part.files)]
+    flying = (*part.flying, DRIVERS[kind]) if flavour == "flight" or level == "-O0" else ()
+    ours = [csrc / "firmware" / f"{name}.c" for name in (*part.files, *flying)]
+    return [*(csrc / "bus" / f"{name}.c" for name in BUS), *boards, *ours]
 
 
 def flags(compiler: Compiler, part: Part, kind: str, flavour: str, level: str, generated: Path) -> list[str]:
@@ -127,7 +134,7 @@ def build(compiler: Compiler, part: Part, kind: str, flavour: str, level: str, o
         text = text.replace(name, f"{value:#x}")
     script.write_text(text)
     common = flags(compiler, part, kind, flavour, level, generated)
-    objects = {path: work / f"{path.parent.name}_{path.stem}.o" for path in c_files(part, kind, level)}
+    objects = {path: work / f"{path.parent.name}_{path.stem}.o" for path in c_files(part, kind, flavour, level)}
 
     def one(path: Path) -> subprocess.CompletedProcess[str]:
         # A reproducible image: no path of this machine gets into it.

@@ -4,6 +4,7 @@
 
 #include "boards/board_state.h"
 #include "firmware/cortexm.h"
+#include "firmware/flight.h"
 #include "firmware/image.h"
 #include "firmware/port.h"
 #include "firmware_hash.h"
@@ -59,17 +60,28 @@ static void boot(void) {
     board_boot(&board, &id, &port, facts.reset_cause);
 }
 
-_Noreturn void firmware_main(void) {
-    boot();
-    for (;;) {
-        const uint8_t *bytes;
-        size_t n = port_rx(&bytes);
-        if (n == 0) {
-            port_idle();
-            continue;
-        }
+/* What has arrived; or sleep until something has. */
+static void receive(void) {
+    const uint8_t *bytes;
+    size_t n = port_rx(&bytes);
+    if (n == 0) {
+        port_idle();
+    } else {
         board_receive(&board, bytes, n);
         port_rx_done(n);
+    }
+}
+
+_Noreturn void firmware_main(void) {
+    boot();
+    if (IMAGE_FLAVOUR == IMAGE_FLIGHT) {
+        flight_start(port_time_us());
+    }
+    for (;;) {
+        receive();
+        if (IMAGE_FLAVOUR == IMAGE_FLIGHT) {
+            flight_poll(&board, port_time_us());
+        }
         if (board_reset_pending(&board)) {
             port_reset((uint8_t)board_reset_pending(&board));
         }

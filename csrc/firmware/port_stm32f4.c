@@ -41,9 +41,13 @@
 #ifndef BAUD
 #define BAUD 1000000u
 #endif
-#define SYSTICK_RELOAD 0xFFFFFFu /* the longest: about 1 s */
-#define RING_BYTES 2048u         /* a power of two */
-#define WARM_MAGIC 0x5741524Du   /* "WARM" */
+#if IMAGE_FLAVOUR == 1
+#define SYSTICK_RELOAD (HSI_HZ / 1000 - 1) /* a board that flies steps by it */
+#else
+#define SYSTICK_RELOAD 0xFFFFFFu /* the longest, about 1 s: it only keeps the watchdog content */
+#endif
+#define RING_BYTES 2048u       /* a power of two */
+#define WARM_MAGIC 0x5741524Du /* "WARM" */
 
 static struct {
     uint8_t bytes[RING_BYTES];
