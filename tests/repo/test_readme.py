@@ -19,10 +19,15 @@ LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 NOT_RUN_HERE = {
     "make demo": "sets up an environment of its own; what it starts is run by tests/system",
     "make test": "is what runs this",
+    "make firmware": "needs the tree's Makefile; `make test` runs it",
     "make bench": "takes minutes; tests/repo/test_benchmarks.py runs each benchmark shortly",
     "ground watch": "watches until stopped; tests/ground run it",
     "hal serve demo --speed 10 --json": "serves until stopped; run by tests/system",
     "flight run --world /run/user/1000/dawnline-demo.sock --storage flight-storage --radio tcp:127.0.0.1:10025": "same",
+    "hal flash node3 --rig bench.toml": "needs a board; tests/hal/test_flash.py",
+    "hal doctor --rig bench.toml": "needs a board; tests/hal/test_doctor.py",
+    "hal scan --rig bench.toml": "needs a board; tests/hal/test_scan.py",
+    "flight run --rig bench.toml --orbits 1": "needs a board",
     "hal board off node3 --rig demo": "needs a served world; tests/hal/test_server.py",
     "hal score demo": "needs a served world; tests/system",
 }
