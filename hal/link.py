@@ -16,7 +16,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from urllib.parse import parse_qsl
 
 from hal.errors import LinkError
@@ -34,13 +34,18 @@ class BackEnd:
     needs_target: bool = False
     image: bool = False
     """the board runs a firmware image, whose CRC it has to name"""
+    faults: frozenset[str] = frozenset({"hang"})
+    """faults of a board (`hal.fault_kinds`) that can be injected into one behind it; the bench does a hang by itself"""
 
+
+MADE_FAULTS = frozenset({"off", "reset", "hang", "brown_out", "boot_loop"})
+"""What anybody can do to a board that it makes: end it, and make it again with a reset cause."""
 
 BACKENDS: dict[str, BackEnd] = {
-    "mock": BackEnd(""),
-    "process": BackEnd(""),
-    "unicorn": BackEnd("ELF", image=True),
-    "qemu": BackEnd("MACHINE", ("elf",), image=True),
+    "mock": BackEnd("", faults=MADE_FAULTS | {"nvm_cut", "bit_flip"}),
+    "process": BackEnd("", faults=MADE_FAULTS),
+    "unicorn": BackEnd("ELF", image=True, faults=MADE_FAULTS),
+    "qemu": BackEnd("MACHINE", ("elf",), image=True, faults=MADE_FAULTS),
     "serial": BackEnd("USB-SERIAL-NUMBER", ("baud", "interface"), made=False, needs_target=True, image=True),
     "hardware": BackEnd("HARDWARE-ID", ("baud",), made=False, needs_target=True, image=True),
 }
@@ -69,6 +74,8 @@ class Board:
     """the world makes it; it is not one that is plugged in"""
     rig: str = "RIG"
     """how a command names the rig, for messages that say what to do"""
+    cause: int = 1
+    """enum reset_cause of its first boot; power_on unless a fault says otherwise"""
 
 
 class Link(Protocol):
@@ -92,6 +99,15 @@ class Link(Protocol):
 
     def close(self) -> None:
         """Let go of the line at once. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class Injectable(Protocol):
+    """A link that reaches into its board: what `BackEnd.faults` names beyond `MADE_FAULTS` is done by it."""
+
+    def inject(self, kind: str, value: float, seed: int) -> None:
+        """Do it now, with that `value` (`hal.fault_kinds`); chance comes from `seed` alone (64 bit)."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 #include "bus/batch.h"
 #include "plant/plant.h"
+#include "world/sensor_fault.h"
 
 enum { CHANNELS_PER_PAGE = 24, STRINGS_PER_PAGE = 64, TICKS_PER_STRING_PAGE = 10 };
 
@@ -34,6 +35,13 @@ static int16_t q_cdeg(double celsius) {
     return (int16_t)quantise(celsius * 100, INT16_MIN, INT16_MAX);
 }
 
+/* A bench frame of sensors, through the faults that they have. */
+static void send(struct line *l, uint8_t type, uint8_t *payload, size_t n, struct sink *log) {
+    if (l->sensor_faults != NULL)
+        sensor_fault_pass(l->sensor_faults, type, l->t_us, payload, n);
+    line_bench_frame(l, type, payload, n, log);
+}
+
 static void tick_node(struct bench *b, struct line *l, struct sink *log) {
     const struct plant_sensors_node *s = &plant_node_out(b->plant)[l->board - 1];
     struct bus_tick_node m = {.dt_us = b->dt_us,
@@ -50,7 +58,7 @@ static void tick_node(struct bench *b, struct line *l, struct sink *log) {
                               .accel_state = s->accel_state,
                               .work_mu = s->work_mu};
     uint8_t payload[BUS_MAX_PAYLOAD];
-    line_bench_frame(l, BUS_MSG_TICK_NODE, payload, bus_tick_node_encode(&m, payload), log);
+    send(l, BUS_MSG_TICK_NODE, payload, bus_tick_node_encode(&m, payload), log);
 }
 
 static void channel_page(struct bench *b, struct line *l, struct sink *log, uint32_t page) {
@@ -64,7 +72,7 @@ static void channel_page(struct bench *b, struct line *l, struct sink *log, uint
         m.channels[i].status = b->channel_status[base + i] = (uint8_t)s[base + i].status;
     }
     uint8_t payload[BUS_MAX_PAYLOAD];
-    line_bench_frame(l, BUS_MSG_TICK_CHANNELS, payload, bus_tick_channels_encode(&m, payload), log);
+    send(l, BUS_MSG_TICK_CHANNELS, payload, bus_tick_channels_encode(&m, payload), log);
 }
 
 static void string_page(struct bench *b, struct line *l, struct sink *log, uint32_t page) {
@@ -75,7 +83,7 @@ static void string_page(struct bench *b, struct line *l, struct sink *log, uint3
     for (uint32_t i = 0; i < m.count; i++)
         m.string_ma[i] = q_u16(ma[base + i]);
     uint8_t payload[BUS_MAX_PAYLOAD];
-    line_bench_frame(l, BUS_MSG_TICK_STRINGS, payload, bus_tick_strings_encode(&m, payload), log);
+    send(l, BUS_MSG_TICK_STRINGS, payload, bus_tick_strings_encode(&m, payload), log);
 }
 
 static int status_changed(const struct bench *b) {
@@ -124,10 +132,12 @@ static void tick_power(struct bench *b, struct line *l, struct sink *log, int al
                                .hotel_ma = q_u32(s->hotel_ma),
                                .flags = (uint8_t)s->flags};
     uint8_t payload[BUS_MAX_PAYLOAD];
-    line_bench_frame(l, BUS_MSG_TICK_POWER, payload, bus_tick_power_encode(&m, payload), log);
+    send(l, BUS_MSG_TICK_POWER, payload, bus_tick_power_encode(&m, payload), log);
 }
 
 void bench_tick(struct bench *b, struct line *l, struct sink *log, int all_pages) {
+    if (l->resumes)
+        line_resume(l);
     line_open(l);
     if (l->board == 0)
         tick_power(b, l, log, all_pages);

@@ -52,7 +52,7 @@ void line_restart(struct line *l) {
     l->out.used = l->forward.used = l->held.used = l->log.used = 0;
     l->tick_at = l->tick_end = l->sent = l->later = 0;
     l->said_hello = l->new_hello = l->heard_boot = 0;
-    l->open = l->booting = l->fresh = l->expect_set = l->damaged = l->answered = 0;
+    l->open = l->booting = l->fresh = l->expect_set = l->damaged = l->answered = l->resumes = 0;
     l->bench_seq = 0;
 }
 
@@ -136,6 +136,11 @@ size_t line_hello_request(struct line *l, uint8_t out[static BUS_MAX_WIRE]) {
 static void request_hello(struct line *l) {
     uint8_t wire[BUS_MAX_WIRE];
     sink_put(&l->out, wire, line_hello_request(l, wire));
+}
+
+void line_resume(struct line *l) {
+    request_hello(l);
+    l->resumes = 0;
 }
 
 /* A board that has booted unheard takes no repeated TICK before the bench has asked for its HELLO. */

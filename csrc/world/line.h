@@ -36,6 +36,8 @@ struct line {
     uint8_t open;    /* TICK is out, DONE has not come; or booting */
     uint8_t booting; /* DONE told of a reset: the boot's HELLO is waited for, its end of the line is deaf until then */
     uint8_t fresh;   /* said a boot's HELLO since the last tick began: all pages next */
+    uint8_t hung;    /* by a fault: gets neither bytes nor TICK */
+    uint8_t resumes; /* it has just gone on: the next TICK comes behind a HELLO_REQ */
     uint8_t expect_set; /* expect_seq is valid */
     uint8_t damaged;    /* something arrived damaged since the TICK was last sent: perhaps the answer */
     uint8_t copies;     /* how often the TICK was sent again */
@@ -56,6 +58,8 @@ struct line {
     uint8_t new_hello;      /* not judged yet */
     uint8_t heard_boot;     /* the boot that the last HELLO tells of has said so itself */
     struct world_link stats;
+    struct link_fault *link_faults;
+    struct sensor_fault *sensor_faults;
     line_done done;
     void *done_ctx;
 };
@@ -73,6 +77,8 @@ void line_admit(struct line *l);
 void line_begin(struct line *l, uint64_t tick, uint64_t t_us);
 void line_flight_bytes(struct line *l, struct sink *log);
 void line_open(struct line *l);
+/* Before line_open, for a board that stood still: HELLO_REQ lets it take a TICK of any time. */
+void line_resume(struct line *l);
 void line_bench_frame(struct line *l, uint8_t type, const uint8_t *payload, size_t n, struct sink *log);
 
 /* Bytes from the board. While a tick is open they are split up to DONE (when DONE tells of a reset, up to the boot's

@@ -10,6 +10,8 @@ _Static_assert((int)WORLD_NVM_BYTES == BOARD_NVM_BYTES, "one size of persistent 
 
 static void on_tx(void *ctx, const uint8_t *bytes, size_t n) {
     struct mock *m = ctx;
+    if (m->dead)
+        return;
     if (n > m->capacity - m->used) {
         m->dropped += n;
         return;
@@ -28,8 +30,16 @@ static int nvm_read(void *ctx, uint32_t offset, uint8_t *out, size_t n) {
 
 static int nvm_write(void *ctx, uint32_t offset, const uint8_t *in, size_t n) {
     struct mock *m = ctx;
-    if (offset > BOARD_NVM_BYTES || n > BOARD_NVM_BYTES - offset)
+    if (m->dead || offset > BOARD_NVM_BYTES || n > BOARD_NVM_BYTES - offset)
         return -1;
+    if (m->cut_armed && n > m->cut_left) {
+        memcpy(m->nvm + offset, in, m->cut_left);
+        m->cut_armed = 0;
+        m->cuts++;
+        m->dead = 1;
+        return -1;
+    }
+    m->cut_left -= m->cut_armed ? (uint32_t)n : 0;
     memcpy(m->nvm + offset, in, n);
     return 0;
 }
@@ -66,12 +76,19 @@ void mock_destroy(struct mock *m) {
 
 void mock_boot(struct mock *m, uint8_t reset_cause) {
     struct board_port port = {.ctx = m, .tx = on_tx, .nvm_read = nvm_read, .nvm_write = nvm_write};
+    m->dead = 0;
     board_boot(m->board, &m->identity, &port, reset_cause);
+    if (m->dead) { /* the cut was in what the boot itself writes; there is one cut */
+        m->dead = 0;
+        board_boot(m->board, &m->identity, &port, BUS_RESET_CAUSE_BROWN_OUT);
+    }
 }
 
 void mock_receive(struct mock *m, const uint8_t *bytes, size_t n) {
     board_receive(m->board, bytes, n);
-    int cause = board_reset_pending(m->board);
+    m->died = m->dead;
+    m->last_words = m->used;
+    int cause = m->dead ? BUS_RESET_CAUSE_BROWN_OUT : board_reset_pending(m->board);
     if (cause)
         mock_boot(m, (uint8_t)cause);
 }
@@ -85,4 +102,17 @@ size_t mock_take(struct mock *m, const uint8_t **bytes) {
 
 uint8_t *mock_nvm(struct mock *m) {
     return m->nvm;
+}
+
+void mock_cut_nvm(struct mock *m, uint32_t bytes) {
+    m->cut_left = bytes;
+    m->cut_armed = 1;
+}
+
+void mock_lift_cut(struct mock *m) {
+    m->cut_armed = 0;
+}
+
+uint32_t mock_cuts(const struct mock *m) {
+    return m->cuts;
 }

@@ -5,33 +5,7 @@
 
 #include "firmware_hash.h"
 #include "plant/plant.h"
-#include "world/bench.h"
-#include "world/judge.h"
-#include "world/line.h"
-#include "world/mock.h"
-
-enum {
-    MAX_NODES = 1024,
-    LINE_BYTES = 8192,        /* flight's bytes and the TICK of one tick, or what a board sends in one */
-    LOG_TAKE_BYTES = 1 << 18, /* the log is taken when it holds so much */
-    LOG_BOARD_BYTES = 4096,   /* room for one more tick, per board */
-    SAMPLES = 1024,
-};
-
-struct world {
-    struct world_config config;
-    struct plant *plant;
-    struct bench bench;
-    struct judge judge;
-    uint32_t boards;
-    uint64_t tick, t_us;
-    int in_tick;
-    struct line *lines;
-    struct mock **mocks;
-    struct bus_batch rx, tx;
-    struct sink log, scratch;
-    uint8_t *memory; /* every buffer of bytes, one block */
-};
+#include "world/state.h"
 
 static int on_done(void *ctx, struct line *l, const struct bus_frame *f) {
     struct world *w = ctx;
@@ -47,27 +21,29 @@ static struct sink carve(uint8_t **at, size_t capacity) {
 }
 
 static int allocate(struct world *w) {
-    size_t n = w->boards, log = LOG_TAKE_BYTES + n * LOG_BOARD_BYTES, batch = n * 1024 + (1 << 18);
+    size_t n = w->boards, log = LOG_TAKE_BYTES + n * LOG_BOARD_BYTES;
+    size_t rx = n * (LINE_BYTES + 4) + (1 << 18), tx = n * 1024 + (1 << 18);
     w->lines = calloc(n, sizeof *w->lines);
     w->mocks = calloc(n, sizeof(struct mock *));
     w->bench.cap_mw = calloc(n, sizeof *w->bench.cap_mw);
     w->bench.channel_status = calloc(n, 1);
     w->judge.samples = calloc(SAMPLES, sizeof *w->judge.samples);
-    w->memory = malloc(n * 4 * LINE_BYTES + log + 2 * batch + LINE_BYTES);
+    w->memory = malloc(n * 5 * LINE_BYTES + log + rx + tx + 2 * LINE_BYTES);
     if (!w->lines || !w->mocks || !w->bench.cap_mw || !w->bench.channel_status || !w->judge.samples || !w->memory)
         return -1;
     uint8_t *at = w->memory;
     for (uint32_t i = 0; i < n; i++) {
         struct line *l = &w->lines[i];
-        l->out = carve(&at, LINE_BYTES);
+        l->out = carve(&at, 2 * LINE_BYTES);
         l->forward = carve(&at, LINE_BYTES);
         l->held = carve(&at, LINE_BYTES);
         l->log = carve(&at, LINE_BYTES);
     }
     w->log = carve(&at, log);
     w->scratch = carve(&at, LINE_BYTES);
-    bus_batch_init(&w->rx, at, batch);
-    bus_batch_init(&w->tx, at + batch, batch);
+    w->passing = carve(&at, LINE_BYTES);
+    bus_batch_init(&w->rx, at, rx);
+    bus_batch_init(&w->tx, at + rx, tx);
     return 0;
 }
 
@@ -107,10 +83,6 @@ void world_destroy(struct world *w) {
 }
 
 /* ---------------------------------------------------------------- joining and leaving */
-
-static struct line *line_of(const struct world *w, uint32_t board) {
-    return board < w->boards ? &w->lines[board] : NULL;
-}
 
 int world_join_external(struct world *w, uint32_t board) {
     struct line *l = line_of(w, board);
@@ -197,21 +169,36 @@ size_t world_hello_request(struct world *w, uint32_t board, uint8_t *out) {
 
 /* ---------------------------------------------------------------- the tick */
 
-/* Hands flight's bytes of the last tick to the lines. Those for a board that is not there end where its line ends. */
+/* Hands flight's bytes of the last tick to the lines. */
 static void deliver(struct world *w) {
     size_t at = 0, n;
     uint16_t board;
     const uint8_t *bytes;
     while (bus_batch_next(&w->tx, &at, &board, &bytes, &n) == 1) {
         struct line *l = line_of(w, board);
-        if (l == NULL)
-            continue;
-        if (l->stats.state == WORLD_BOARD_PRESENT)
+        if (l != NULL)
             sink_put(&l->out, bytes, n);
-        else
-            l->stats.undelivered_bytes += (uint32_t)n;
     }
     bus_batch_clear(&w->tx);
+}
+
+/* Those for a board that is not there, or stands still, end where its line ends. */
+static void undelivered(struct line *l) {
+    l->stats.undelivered_bytes += (uint32_t)l->out.used;
+    l->out.used = 0;
+}
+
+static void tick_line(struct world *w, struct line *l) {
+    if (l->link_faults != NULL)
+        l->out.used = link_fault_pass(&l->link_faults, LINK_TO_BOARD, w->t_us, l->out.bytes, l->out.used, LINE_BYTES,
+                                      w->scratch.bytes);
+    if (l->stats.state != WORLD_BOARD_PRESENT || l->hung) {
+        undelivered(l);
+        return;
+    }
+    line_flight_bytes(l, &w->log);
+    bench_tick(&w->bench, l, &w->log, l->fresh);
+    line_take_held(l, &w->scratch);
 }
 
 int world_tick_begin(struct world *w) {
@@ -227,14 +214,8 @@ int world_tick_begin(struct world *w) {
     for (uint32_t i = 0; i < w->boards; i++)
         line_begin(&w->lines[i], w->tick, w->t_us);
     deliver(w);
-    for (uint32_t i = 0; i < w->boards; i++) {
-        struct line *l = &w->lines[i];
-        if (l->stats.state != WORLD_BOARD_PRESENT)
-            continue;
-        line_flight_bytes(l, &w->log);
-        bench_tick(&w->bench, l, &w->log, l->fresh);
-        line_take_held(l, &w->scratch);
-    }
+    for (uint32_t i = 0; i < w->boards; i++)
+        tick_line(w, &w->lines[i]);
     return WORLD_OK;
 }
 
@@ -277,22 +258,38 @@ uint32_t world_waiting(const struct world *w) {
     return n;
 }
 
+/* A mock steps. One that dies of a fault on the way answers no TICK: its outputs fall, and its boot ends the tick. */
+static void step_mock(struct world *w, struct line *l) {
+    struct mock *m = w->mocks[l->board];
+    const uint8_t *bytes;
+    mock_receive(m, l->out.bytes, l->out.used);
+    size_t n = mock_take(m, &bytes), said = m->died ? m->last_words : n;
+    line_receive(l, bytes, said, &w->log);
+    if (m->died) {
+        bench_release(&w->bench, l->board);
+        l->open = l->booting = 1;
+        line_receive(l, bytes + said, n - said, &w->log);
+    }
+}
+
 /* One line's bytes of this tick: a mock steps now; then the log and flight's batch get them. */
 static void gather(struct world *w, struct line *l) {
     if (l->log.used) {
         sink_put(&w->log, l->log.bytes, l->log.used);
         l->log.used = 0;
     }
-    if (!l->external && l->stats.state == WORLD_BOARD_PRESENT) {
-        struct mock *m = w->mocks[l->board];
-        const uint8_t *bytes;
-        mock_receive(m, l->out.bytes, l->out.used);
-        size_t n = mock_take(m, &bytes);
-        line_receive(l, bytes, n, &w->log);
-    }
+    if (!l->external && l->stats.state == WORLD_BOARD_PRESENT && !l->hung)
+        step_mock(w, l);
     size_t n = line_to_flight(l);
+    const uint8_t *bytes = l->forward.bytes;
+    if (l->link_faults != NULL) {
+        memcpy(w->passing.bytes, bytes, n);
+        bytes = w->passing.bytes;
+        n = link_fault_pass(&l->link_faults, LINK_FROM_BOARD, w->t_us, w->passing.bytes, n, LINE_BYTES,
+                            w->scratch.bytes);
+    }
     if (n)
-        bus_batch_append(&w->rx, l->board, l->forward.bytes, n);
+        bus_batch_append(&w->rx, l->board, bytes, n);
     line_forwarded(l);
 }
 

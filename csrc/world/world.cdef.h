@@ -144,3 +144,102 @@ void mock_receive(struct mock *m, const uint8_t *bytes, size_t n);
 /* What it has sent; valid until the next call on this mock. Returns the number of bytes. */
 size_t mock_take(struct mock *m, const uint8_t **bytes);
 uint8_t *mock_nvm(struct mock *m); /* WORLD_NVM_BYTES */
+/* Power fails once, at the byte of persistent memory that would be written after so many others; it boots with cause
+ * brown_out. mock_cuts: how often that was so since it was created. */
+void mock_cut_nvm(struct mock *m, uint32_t bytes);
+void mock_lift_cut(struct mock *m);
+uint32_t mock_cuts(const struct mock *m);
+/* Flips so many random bits of its live state: of numbers alone, not of addresses, counts and indices, with which this
+ * process itself would be lost. */
+void mock_flip(struct mock *m, uint32_t bits, uint64_t seed);
+
+/* ---------------------------------------------------------------- faults on flight's frames of one board's line
+ * The caller owns a fault and what it points to, from world_link_fault until the world is destroyed or until
+ * world_lift_link_fault has returned 0. Faults of one line act in the order in which they were put there. */
+enum link_fault_kind {
+    LINK_FAULT_DROP = 1,      /* a frame is lost */
+    LINK_FAULT_DUPLICATE = 2, /* a frame comes twice */
+    LINK_FAULT_DELAY = 3,     /* every frame comes delay_us later, in its order */
+    LINK_FAULT_FLIP = 4,      /* one bit of a byte is flipped; the rate is that of bytes */
+    LINK_FAULT_TRUNCATE = 5,  /* a frame ends early: of its n bytes the first 1 to n - 1 come */
+    LINK_FAULT_INSERT = 6,    /* `bytes` random bytes come before a frame */
+    LINK_FAULT_STALL = 7,     /* nothing comes; when it is lifted all that was held comes at once */
+    LINK_FAULT_DISCONNECT = 8 /* nothing comes, all is lost */
+};
+enum link_direction { LINK_TO_BOARD = 0, LINK_FROM_BOARD = 1 };
+
+struct link_fault_way { /* one direction */
+    uint8_t on;
+    uint64_t random;                  /* state of its own chance; seeded by the caller */
+    uint64_t random_beside;           /* the same for frames that only hardware sends, which are not counted below */
+    uint64_t frames, hits;            /* that passed, and that it acted on */
+    uint64_t bytes_lost, bytes_added;
+    uint8_t *hold;                    /* delay and stall: what waits, records of due_us u64, n u16, n bytes */
+    size_t held, capacity;            /* a frame that finds no room is lost */
+};
+struct link_fault {
+    struct link_fault *next; /* of the same line */
+    struct link_fault_way way[2];
+    uint64_t rate; /* chance that it acts, in 2^-32 */
+    uint64_t delay_us;
+    uint32_t bytes;
+    uint8_t kind;
+    uint8_t lifted; /* only what is held still has to come */
+};
+int world_link_fault(struct world *w, uint32_t board, struct link_fault *f);
+int world_lift_link_fault(struct world *w, uint32_t board, struct link_fault *f); /* 1: bytes are held yet */
+/* Passes the n bytes of one tick through a list of faults, in place; `bytes` and `scratch` hold `capacity` each, and
+ * what does not fit is lost. Returns the bytes that come. A lifted fault that holds nothing leaves the list. */
+size_t link_fault_pass(struct link_fault **list, int direction, uint64_t t_us, uint8_t *bytes, size_t n,
+                       size_t capacity, uint8_t *scratch);
+
+/* ---------------------------------------------------------------- faults on one sensor of one board
+ * They act on an integer of the TICK frames, in the unit of its ICD field, and stay within [low, high]. */
+enum sensor_fault_kind {
+    SENSOR_FAULT_OFF = 1,          /* reads 0 */
+    SENSOR_FAULT_STUCK = 2,        /* reads what it read first */
+    SENSOR_FAULT_GARBAGE = 3,      /* anything within [low, high] */
+    SENSOR_FAULT_FIXED = 4,        /* reads `value` */
+    SENSOR_FAULT_NEGATED = 5,      /* the sign is wrong */
+    SENSOR_FAULT_SLOW = 6,         /* is read anew every period_us only */
+    SENSOR_FAULT_DELAYED = 7,      /* reads what was so period_us ago; until then what it read first */
+    SENSOR_FAULT_INTERMITTENT = 8, /* reads 0 by chance */
+    SENSOR_FAULT_BIAS = 9,         /* `value` is added */
+    SENSOR_FAULT_SCALE = 10,       /* times `value`, rounded to nearest, halves away from 0 */
+    SENSOR_FAULT_NOISE = 11        /* near-normal noise of standard deviation `value`: twelve uniform draws */
+};
+
+struct sensor_sample {
+    uint64_t t_us;
+    int64_t reading;
+};
+struct sensor_fault {
+    struct sensor_fault *next; /* of the same board */
+    /* where the integer stands: a field of a message, or of entry `index` of a message with pages (stride not 0),
+     * which begin with base u16 and count u8 */
+    uint8_t message, width, is_signed, kind;
+    uint16_t offset, stride, index;
+    int64_t low, high;
+    double value;
+    uint64_t rate; /* chance, in 2^-32 */
+    uint64_t period_us, random;
+    /* state */
+    uint8_t started;
+    int64_t kept;
+    uint64_t kept_us;
+    uint64_t readings, hits;       /* that passed, and that were not what they should have been */
+    struct sensor_sample *history; /* delayed: a ring, the caller's */
+    uint32_t oldest, count, capacity;
+};
+int world_sensor_fault(struct world *w, uint32_t board, struct sensor_fault *f);
+int world_lift_sensor_fault(struct world *w, uint32_t board, struct sensor_fault *f);
+/* Passes the payload of one message through a list of faults, in place. */
+void sensor_fault_pass(struct sensor_fault *list, uint8_t message, uint64_t t_us, uint8_t *payload, size_t n);
+
+/* ---------------------------------------------------------------- faults of a board, between ticks */
+/* The controller stands still: it gets no TICK and no byte, what its outputs hold stays. When it goes on, TICK comes
+ * behind a HELLO_REQ, which says to it that time has passed. */
+int world_hang(struct world *w, uint32_t board, int on);
+/* The controller alone is about to boot: as world_absent, but its outputs stay and it does not count as an absence. */
+int world_reboot(struct world *w, uint32_t board);
+struct mock *world_mock(struct world *w, uint32_t board); /* NULL: the board is no mock in this process */

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from hal._native import ffi, lib
-from hal.errors import LinkDownError, LinkError
+from hal.errors import LinkDownError, LinkError, WorldError
 from hal.link import Board, Link, Url
-
-POWER_ON = 1
 
 
 class MockLine:
@@ -24,7 +22,7 @@ class MockLine:
         self._memory = ffi.buffer(lib.mock_nvm(self._mock), lib.WORLD_NVM_BYTES)
         if self._nvm is not None and self._nvm.exists():
             self._memory[:] = self._nvm.read_bytes()
-        lib.mock_boot(self._mock, POWER_ON)
+        lib.mock_boot(self._mock, board.cause)
 
     def fileno(self) -> int:
         return -1
@@ -43,6 +41,13 @@ class MockLine:
         if self._mock is not None and self._nvm is not None:
             self._nvm.write_bytes(self._memory[:])
         self._mock = None
+
+    def inject(self, kind: str, value: float, seed: int) -> None:
+        """Bit flips (`hal.link.Injectable`)."""
+        self._alive()
+        if kind != "bit_flip":
+            raise WorldError(f"{self.url}: {kind} cannot be injected over a link")
+        lib.mock_flip(self._mock, int(value), seed)
 
     def _alive(self) -> None:
         if self._mock is None:

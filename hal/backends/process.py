@@ -17,7 +17,6 @@ from hal.link import Board, Link, Url
 PROGRAM = Path(__file__).parents[1] / "bin" / "dawnline-board"
 KINDS = {icd.BoardKind.POWER_BOARD: "power_board", icd.BoardKind.COMPUTE_NODE: "compute_node"}
 END_GUARD_S = 5.0
-CAUSE = str(int(icd.ResetCause.POWER_ON))
 
 
 class ProcessLine(TerminalLine):
@@ -51,7 +50,7 @@ def open_link(url: Url, board: Board) -> Link:
     finally:
         os.close(its)
     kind = KINDS[icd.BoardKind(board.kind)]
-    arguments = [str(PROGRAM), kind, str(board.address), board.hardware_id.hex(), str(board.nvm), CAUSE]
+    arguments = [str(PROGRAM), kind, str(board.address), board.hardware_id.hex(), str(board.nvm), str(board.cause)]
     try:
         child = subprocess.Popen(arguments, stdin=ours, stdout=ours, close_fds=True)
     except OSError as error:

@@ -19,7 +19,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hal import icd
 from hal.backends.stream import StreamLine
 from hal.errors import LinkDownError, LinkError
 from hal.firmware import read_image
@@ -128,9 +127,8 @@ def open_link(url: Url, board: Board) -> Link:
 
 def _start(url: Url, board: Board, command: list[str], folder: Any) -> QemuLine:
     where = Path(folder.name)
-    cause = int(icd.ResetCause.POWER_ON)
     assert board.nvm is not None
-    arguments = (board.address, board.hardware_id.hex(), cause, str(board.nvm.resolve()).replace(",", ",,"))
+    arguments = (board.address, board.hardware_id.hex(), board.cause, str(board.nvm.resolve()).replace(",", ",,"))
     command += ["-display", "none", "-monitor", "none", "-chardev", "null,id=first", "-serial", "chardev:first"]
     command += ["-chardev", f"socket,id=line,path={where / 'line'}", "-serial", "chardev:line"]
     command += ["-qmp", f"unix:{where / 'qmp'},server=on,wait=off"]

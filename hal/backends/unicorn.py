@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 
-from hal import icd
 from hal.cortexm import RAM, CortexM, StuckError
 from hal.elf import read_elf
 from hal.errors import LinkDownError, LinkError
@@ -140,7 +139,7 @@ class UnicornLine:
 
 def command_line(board: Board) -> str:
     """What the firmware reads by semihosting: who it is."""
-    return f"{board.address} {board.hardware_id.hex()} {int(icd.ResetCause.POWER_ON)} nvm"
+    return f"{board.address} {board.hardware_id.hex()} {board.cause} nvm"
 
 
 def open_link(url: Url, board: Board) -> Link:
