@@ -75,9 +75,9 @@ class Fault:
     at_s: Seconds
     for_s: Seconds = 0.0
     board: str | None = None
-    sensor: str | None = None
     index: Annotated[int, Range(0, 16_383)] | None = None
     value: Annotated[float, Range(-1e12, 1e12)] | None = None
+    sensor: str | None = None
     rate: Annotated[float, Range(0, 1)] | None = None
     direction: str | None = None
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from hal.errors import RigError
+from hal.fault_kinds import Fault, Seconds, Target, expand
 from hal.firmware import firmware_hash
 from hal.link import BACKENDS, MADE
 from hal.rig_boards import BoardSpec, read_boards
@@ -20,22 +21,6 @@ from hal.strict import Length, Range, build, read_toml
 HERE = Path(__file__).parent
 SHIPPED = HERE / "rigs"
 ORBITS = HERE / "orbits"
-BOARD_FAULTS = ("off",)
-PLANT_FAULTS = {
-    "string_open": "string",
-    "string_shadow": "string",
-    "string_factor": "string",
-    "loop_lost": "loop",
-    "latch_up": "node",
-    "hang": "node",
-    "cell_short": "",
-    "overdraw": "node",
-    "capacity": "",
-    "sensor_bias": "sensor",
-}
-"""Kind -> what its index counts; values are explained in csrc/plant/plant.cdef.h."""
-
-Seconds = Annotated[float, Range(0, 1e9, "s")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +40,6 @@ class Orbit:
     def tle_path(self) -> Path | None:
         """The resolved path of the element set; None for a computed orbit."""
         return Path(self.tle) if self.tle is not None else None
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """From `at_s` on, for `for_s` seconds (0: for good): a board that is off, or something broken in the plant.
-
-    kind "off" needs `board`; the plant's kinds (`PLANT_FAULTS`) take `index` and `value`.
-    """
-
-    kind: str
-    at_s: Seconds
-    for_s: Seconds = 0.0
-    board: str | None = None
-    index: Annotated[int, Range(0, 16_383)] = 0
-    value: Annotated[float, Range(-1e6, 1e6)] = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +103,11 @@ class Rig:
     def nodes(self) -> int:
         return self.satellite.node.count
 
+    @property
+    def target(self) -> Target:
+        """What decides whether a fault can be injected."""
+        return _target(self.boards, self.satellite)
+
     def index_of(self, role: str) -> int:
         """Board index of a role; `RigError` when there is no such board."""
         for board in self.boards:
@@ -150,8 +125,11 @@ class Rig:
         boards = tuple(
             BoardSpec(b.role, b.index, f"{backend}:", image=b.image if images else None) for b in self.boards
         )
-        _check_faults(self.faults, boards, self.satellite, str(self.path))
-        return replace(self, boards=boards)
+        return replace(self, boards=boards).checked()
+
+    def checked(self) -> Rig:
+        """The same rig with its faults complete, each for one board. Raises `RigError` for what cannot be injected."""
+        return replace(self, faults=expand(self.faults, self.target, str(self.path)))
 
     def with_tick(self, tick_s: float) -> Rig:
         """The same rig with another length of the tick, 0.01 to 2 s in whole milliseconds."""
@@ -169,7 +147,6 @@ def load_rig(name_or_path: str) -> Rig:
     _check_tick(raw.tick_s, f"{file}: tick_s")
     satellite = load_satellite(raw.satellite, beside=path.parent)
     boards = read_boards(raw.boards, satellite.node.count, path)
-    _check_faults(raw.fault, boards, satellite, file)
     timeline = [entry for i, e in enumerate(raw.timeline) for entry in _expand(e, f"{file}: timeline[{i}]")]
     return Rig(
         name=raw.name,
@@ -181,7 +158,7 @@ def load_rig(name_or_path: str) -> Rig:
         tick_s=raw.tick_s,
         flight_absent_s=raw.flight_absent_s,
         timeline=tuple(sorted(timeline, key=lambda e: e.at_s)),
-        faults=tuple(sorted(raw.fault, key=lambda f: f.at_s)),
+        faults=expand(raw.fault, _target(boards, satellite), file),
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         asked=name_or_path,
     )
@@ -228,34 +205,5 @@ def _orbit(orbit: Orbit, rig: Path) -> Orbit:
     return orbit
 
 
-def _check_faults(faults: tuple[Fault, ...], boards: tuple[BoardSpec, ...], satellite: Satellite, file: str) -> None:
-    """Refuse at load what could only be acknowledged and skipped later."""
-    roles = {b.role: b for b in boards}
-    for i, fault in enumerate(faults):
-        where = f"{file}: fault[{i}]"
-        if fault.kind in BOARD_FAULTS:
-            if fault.board not in roles:
-                last = satellite.node.count - 1
-                raise RigError(f"{where}.board: no board '{fault.board}', expected power, node0 .. node{last}")
-            if not roles[fault.board].made:
-                raise RigError(f"{where}.kind: a board on {roles[fault.board].link} cannot be switched {fault.kind}")
-        elif fault.kind in PLANT_FAULTS:
-            if fault.board is not None:
-                raise RigError(f"{where}.board: a fault of the plant has an index, expected no board")
-            counts = {"string": satellite.array.strings, "loop": satellite.thermal.loops, "node": satellite.node.count}
-            limit = counts.get(PLANT_FAULTS[fault.kind])
-            if limit is not None and fault.index >= limit:
-                raise RigError(f"{where}.index: {fault.index} is out of range, expected 0 to {limit - 1}")
-        else:
-            known = ", ".join((*BOARD_FAULTS, *PLANT_FAULTS))
-            raise RigError(f"{where}.kind: '{fault.kind}' cannot be injected, expected one of {known}")
-    _check_overlaps(faults, file)
-
-
-def _check_overlaps(faults: tuple[Fault, ...], file: str) -> None:
-    """A board that is off already cannot be switched off."""
-    off_until: dict[str | None, float] = {}
-    for fault in sorted((f for f in faults if f.kind in BOARD_FAULTS), key=lambda f: f.at_s):
-        if fault.at_s <= off_until.get(fault.board, -1.0):
-            raise RigError(f"{file}: fault: {fault.board} is off already at {fault.at_s:g} s, expected apart in time")
-        off_until[fault.board] = fault.at_s + fault.for_s if fault.for_s else float("inf")
+def _target(boards: tuple[BoardSpec, ...], satellite: Satellite) -> Target:
+    return Target({b.role: b.link for b in boards}, satellite)

@@ -21,7 +21,9 @@ from typing import Any
 
 from hal._native import lib
 from hal.errors import HalError, WorldError
+from hal.fault_kinds import Fault
 from hal.pacing import Pacer
+from hal.strict import build
 from hal.wire import PROTOCOL, TICK_HEAD, Channel, ClosedError, Kind, parse_json
 from hal.world import World
 
@@ -238,9 +240,13 @@ class Server:
             case "on":
                 self.world.start(str(request.get("board")))
             case "fault":
-                self.world.fault(str(request.get("kind")), int(request.get("index", 0)), float(request.get("value", 1)))
+                asked = {key: value for key, value in request.items() if key != "do"}
+                self.world.begin(build(Fault, asked | {"at_s": self.world.t_us / 1e6}, "fault"))
+            case "lift":
+                where = {key: request.get(key) for key in ("index", "board", "sensor")}
+                self.world.lift_kind(str(request.get("kind")), **where)
             case other:
-                raise WorldError(f"request '{other}' is not known, expected score, status, off, on or fault")
+                raise WorldError(f"request '{other}' is not known, expected score, status, off, on, fault or lift")
         return {}
 
 

@@ -12,7 +12,7 @@ WELCOME    world                                       JSON: protocol, icd_hash,
 REFUSED    world, then it closes                       JSON: reason
 TICK       world                                       u64 t_us, u32 late ticks so far, records from boards
 STEP       flight, once for every TICK                 records for boards
-REQUEST    control                                     JSON: do (score, status, off, on, fault), arguments
+REQUEST    control                                     JSON: do (score, status, off, on, fault, lift), ...
 REPLY      world                                       JSON: ok, result or reason
 =========  ==========================================  ===========================================================
 """

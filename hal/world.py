@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from hal._native import ffi, lib
-from hal.errors import WorldError
+from hal.errors import RigError, WorldError
+from hal.fault_kinds import GROUPS, Fault, complete
+from hal.faults import ActiveFault, Faults
+from hal.icd import ResetCause
 from hal.identity import expected_board, from_native
 from hal.lines import Lines, Opener
-from hal.link import Board, open_link
+from hal.link import Board, Injectable, open_link
 from hal.plant import Plant
-from hal.rig import BOARD_FAULTS, Fault, Rig
+from hal.rig import Rig
 from hal.rig_boards import BoardSpec
 from hal.score import score_of
 
@@ -45,7 +49,7 @@ class World:
     def __init__(
         self, rig: Rig, backend: str | None = None, *, opener: Opener | None = None, nvm: Path | None = None
     ) -> None:
-        self.rig = rig.with_backend(backend)
+        self.rig = rig.with_backend(backend).checked()
         self.tick_us = self.rig.tick_us
         self.late_ticks = 0
         self.waited_ns = 0  # it never paces itself
@@ -59,7 +63,7 @@ class World:
         """Called with every piece of what the bus hash is over (csrc/world/world.cdef.h, world_take_log)."""
         self._done = ffi.new("uint32_t *")
         self._bytes = ffi.new("const uint8_t **")
-        self._agenda = _agenda(self.rig.faults)
+        self._faults = Faults(self.rig, self._world, self._plant, self)
         self._temporary = tempfile.TemporaryDirectory(prefix="dawnline-") if nvm is None else None
         self._nvm = nvm if nvm is not None else Path(self._temporary.name)  # type: ignore[union-attr]
         try:
@@ -76,8 +80,8 @@ class World:
 
     def close(self) -> None:
         """End child processes, let go of ports. The score stays readable."""
+        self._faults.close(self.t_us)
         self._lines.close()
-        self._agenda = []
         if self._temporary is not None:
             self._temporary.cleanup()
         self._closed = True
@@ -141,13 +145,12 @@ class World:
         if self._closed:
             raise WorldError("the world is closed")
         t_us = self.t_us
-        while self._agenda and self._agenda[0][0] <= t_us:
-            _, action, fault = self._agenda.pop(0)
-            self._act(action, fault)
+        self._faults.due(t_us)
         self._lines.reconnect()
         ticks = min(max_ticks, MAX_RUN_TICKS)
-        if self._agenda:
-            ticks = min(ticks, -(-(self._agenda[0][0] - t_us) // self.tick_us))
+        next_us = self._faults.next_us
+        if next_us is not None:
+            ticks = min(ticks, -(-(next_us - t_us) // self.tick_us))
         self._plant.ensure((t_us + (ticks + 1) * self.tick_us) * 1e-6)
         return ticks
 
@@ -181,12 +184,43 @@ class World:
         self._lines.leave(spec.role)
         _check(lib.world_absent(self._world, spec.index))
 
-    def start(self, role: str) -> None:
+    def start(self, role: str, cause: int = ResetCause.POWER_ON) -> None:
         """Switch a board on again: it boots and has to prove who it is. Raises `LinkError`, `BoardRefusedError`."""
         spec = self._spec(role)
         if self.link(role)["state"] != lib.WORLD_BOARD_ABSENT:
             raise WorldError(f"board {role} is on already")
-        self._join([spec])
+        self._join([spec], cause)
+
+    def reboot(self, role: str, cause: int) -> None:
+        """Reset the controller of a board between two ticks: what it drives stays as it is. As `start` otherwise."""
+        spec = self._spec(role)
+        if self.link(role)["state"] != lib.WORLD_BOARD_PRESENT:
+            raise WorldError(f"board {role} is not there to be reset")
+        _check(lib.world_reboot(self._world, spec.index))
+        if spec.index in self._lines.urls():
+            self._lines.close(spec.index)
+        self._join([spec], cause)
+
+    def hang(self, role: str, on: bool) -> None:
+        """Let a controller stand still, or go on: it gets neither bytes nor TICK, what it drives stays as it is."""
+        _check(lib.world_hang(self._world, self.rig.index_of(role), on))
+
+    def mock(self, role: str) -> Any:
+        """The cffi ``struct mock *`` of a board that this world steps itself. Raises `WorldError` for others."""
+        mock = lib.world_mock(self._world, self.rig.index_of(role))
+        if mock == ffi.NULL:
+            raise WorldError(f"board {role} is not in this process, expected a mock that the world steps itself")
+        return mock
+
+    def inject(self, role: str, kind: str, value: float, seed: int) -> None:
+        """A fault inside a board, by its back end (`hal.link.Injectable`)."""
+        link = self._lines.link(self.rig.index_of(role))
+        if link is None:
+            lib.mock_flip(self.mock(role), int(value), seed)
+        elif isinstance(link, Injectable):
+            link.inject(kind, value, seed)
+        else:
+            raise WorldError(f"board {role} on {link.url}: its back end cannot do {kind}")
 
     def link(self, role: str) -> dict[str, int]:
         """The bench's counters of one board's line (csrc/world/world.cdef.h, struct world_link)."""
@@ -214,14 +248,14 @@ class World:
             raise WorldError(f"board {role} on {spec.link} cannot be switched on or off")
         return spec
 
-    def _join(self, specs: list[BoardSpec]) -> None:
+    def _join(self, specs: list[BoardSpec], cause: int = ResetCause.POWER_ON) -> None:
         external: list[tuple[str, Board]] = []
         for spec in specs:
             board = expected_board(self.rig, spec, self._memory(spec) if spec.made else None)
+            board = replace(board, cause=cause)
             if spec.backend != "mock" or self._all_external:
                 external.append((spec.link, board))
                 continue
-            cause = lib.BUS_RESET_CAUSE_POWER_ON
             _check(lib.world_join_mock(self._world, spec.index, board.hardware_id, cause))
             self._lines.admit(spec.link, board)
         if external:
@@ -234,16 +268,46 @@ class World:
         return path
 
     # ------------------------------------------------------------ faults
-    def fault(self, kind: str, index: int = 0, value: float = 1.0) -> None:
-        """Break something in the plant now; value 0 lifts it. Kinds: hal.rig.PLANT_FAULTS."""
-        self._plant.fault(kind, index, value)
+    def fault(
+        self,
+        kind: str,
+        index: int | None = None,
+        value: float | None = None,
+        *,
+        board: str | None = None,
+        sensor: str | None = None,
+        rate: float | None = None,
+        direction: str | None = None,
+        for_s: float = 0.0,
+    ) -> ActiveFault:
+        """Break something now, for `for_s` of simulated time (0: until `lift`, or until the world ends).
 
-    def _act(self, action: str, fault: Fault) -> None:
-        if fault.kind in BOARD_FAULTS:
-            assert fault.board is not None
-            (self.kill if action == "begin" else self.start)(fault.board)
-        else:
-            self.fault(fault.kind, fault.index, fault.value if action == "begin" else 0.0)
+        Kinds and what their numbers mean: `hal.fault_kinds.KINDS`, docs/rigs.md. Raises `WorldError` when it cannot be.
+        """
+        return self.begin(Fault(kind, self.t_us / 1e6, for_s, board, index, value, sensor, rate, direction))
+
+    def begin(self, fault: Fault) -> ActiveFault:
+        """As `fault`, with a fault of one board that begins now (`at_s` is this time)."""
+        if self._closed:
+            raise WorldError("the world is closed")
+        if fault.board in GROUPS:
+            raise WorldError(f"fault.board: '{fault.board}' is for rig files, expected one board")
+        try:
+            one = next(complete(fault, self.rig.target, "fault"))
+        except RigError as error:
+            raise WorldError(str(error)) from None
+        return self._faults.begin(one, self.t_us)
+
+    def lift(self, active: ActiveFault) -> None:
+        """Restore what a fault broke; nothing when that was done before."""
+        if not self._closed:
+            self._faults.lift(active, self.t_us)
+
+    def lift_kind(
+        self, kind: str, index: int | None = None, *, board: str | None = None, sensor: str | None = None
+    ) -> None:
+        """Lift the fault of this kind at this place. Raises `WorldError` when none is in force."""
+        self.lift(self._faults.find(kind, board, sensor, index))
 
     # ------------------------------------------------------------ what the world knows
     @property
@@ -273,7 +337,8 @@ class World:
         links = {board.role: self.link(board.role) for board in self.rig.boards}
         score = score_of(self.rig, self.t_us, native, self._plant.truth, links, self.bus_sha256(), self.late_ticks)
         firmware = {self.identity(board.role)["firmware_hash"] for board in self.rig.boards}
-        return {**score, "firmware": sorted(firmware), "absent_because": dict(self._lines.absent_because)}
+        more = {"firmware": sorted(firmware), "absent_because": dict(self._lines.absent_because)}
+        return {**score, "faults": self._faults.report(), **more}
 
     def truth(self) -> dict[str, npt.NDArray[np.float64]]:
         """Time series of the truth, a row every 10 s: name -> array (struct world_sample; W, C, V, fractions of 1)."""
@@ -299,17 +364,6 @@ class World:
         if world == ffi.NULL:
             raise WorldError(f"no memory for a world of {s.node.count} nodes")
         return world
-
-
-def _agenda(faults: tuple[Fault, ...]) -> list[tuple[int, str, Fault]]:
-    """(t_us, begin or end, fault) in the order of time; an end comes before a beginning of the same moment."""
-    agenda = []
-    for fault in faults:
-        at_us = round(fault.at_s * 1e6)
-        agenda.append((at_us, "begin", fault))
-        if fault.for_s > 0:
-            agenda.append((at_us + round(fault.for_s * 1e6), "end", fault))
-    return sorted(agenda, key=lambda entry: (entry[0], entry[1] == "begin"))
 
 
 def _check(result: int) -> None:

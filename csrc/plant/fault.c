@@ -53,22 +53,6 @@ static int battery_fault(struct plant *p, int kind, double value) {
     return PLANT_OK;
 }
 
-static int bias_fault(struct plant *p, uint32_t sensor, double value) {
-    if (!isfinite(value) || fabs(value) > 1e7) {
-        return PLANT_ERR_FAULT;
-    }
-    if (sensor < PLANT_POWER_SENSORS) {
-        p->bias[sensor] = value;
-        return PLANT_OK;
-    }
-    const uint32_t node = (sensor - PLANT_SENSOR_NODE) / 8, which = sensor % 8;
-    if (sensor < PLANT_SENSOR_NODE || node >= p->c.node.count || which > PLANT_SENSOR_NODE_COOLANT_C) {
-        return PLANT_ERR_FAULT;
-    }
-    p->node[node].bias[which] = value;
-    return PLANT_OK;
-}
-
 int plant_fault(struct plant *p, int kind, uint32_t index, double value) {
     switch (kind) {
     case PLANT_FAULT_STRING_OPEN:
@@ -88,8 +72,6 @@ int plant_fault(struct plant *p, int kind, uint32_t index, double value) {
     case PLANT_FAULT_CELL_SHORT:
     case PLANT_FAULT_CAPACITY:
         return battery_fault(p, kind, value);
-    case PLANT_FAULT_SENSOR_BIAS:
-        return bias_fault(p, index, value);
     default:
         return PLANT_ERR_FAULT;
     }

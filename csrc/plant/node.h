@@ -41,7 +41,6 @@ struct plant_node {
     double work_mu, step_work; /* since boot in thousandths; of the last step in units */
     uint16_t ecc_corrected, ecc_uncorrected;
     double plate_k, die_k, hbm_k;
-    double bias[5];
 };
 
 void plant_node_model_init(struct plant_node_model *m, const struct plant_config_node *c, uint64_t seed);

@@ -179,26 +179,6 @@ enum plant_fault_kind {
     PLANT_FAULT_CELL_SHORT = 7,    /* value: number of shorted cells of the pack */
     PLANT_FAULT_OVERDRAW = 8,      /* index node, value: share by which it draws above its cap */
     PLANT_FAULT_CAPACITY = 9,      /* value: share of the pack's capacity that is lost */
-    PLANT_FAULT_SENSOR_BIAS = 10,  /* index enum plant_sensor, value in the sensor's unit, added to it */
-};
-
-enum plant_sensor {
-    PLANT_SENSOR_BUS_MV = 0,
-    PLANT_SENSOR_BATT_MA = 1,
-    PLANT_SENSOR_BATT_C = 2,
-    PLANT_SENSOR_ARRAY_MV = 3,
-    PLANT_SENSOR_ARRAY_MA = 4,
-    PLANT_SENSOR_ARRAY_C = 5,
-    PLANT_SENSOR_HOTEL_MA = 6,
-    PLANT_SENSOR_NODE = 16, /* node i: PLANT_SENSOR_NODE + 8 i + enum plant_sensor_node */
-};
-
-enum plant_sensor_node {
-    PLANT_SENSOR_NODE_BUS_MV = 0,
-    PLANT_SENSOR_NODE_MA = 1,
-    PLANT_SENSOR_NODE_DIE_C = 2,
-    PLANT_SENSOR_NODE_HBM_C = 3,
-    PLANT_SENSOR_NODE_COOLANT_C = 4,
 };
 
 struct plant;

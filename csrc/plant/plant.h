@@ -18,8 +18,6 @@
 #include "plant/sky.h"
 #include "plant/thermal.h"
 
-enum { PLANT_POWER_SENSORS = PLANT_SENSOR_HOTEL_MA + 1 };
-
 struct plant {
     struct plant_config c;
     const struct plant_orbit *orbit;
@@ -31,7 +29,6 @@ struct plant {
     struct plant_thermal thermal;
     struct plant_node_model model;
     struct plant_decay bleed;
-    double bias[PLANT_POWER_SENSORS];
     uint32_t planned[PLANT_MAX_NODES], n_planned; /* nodes with a transient in this second */
     struct plant_actuators_node node_in[PLANT_MAX_NODES];
     struct plant_actuators_power power_in;

@@ -24,14 +24,13 @@ static void report_node(struct plant *p, uint32_t i, double dt_s, double bus_v) 
             max_a = fmax(c->load_w / p->el.min_v, mean_a);
         }
     }
-    const double ma = n->bias[PLANT_SENSOR_NODE_MA];
-    o->bus_mv = (c->connected ? (c->active ? c->v_v : bus_v) * 1000 : 0) + n->bias[PLANT_SENSOR_NODE_BUS_MV];
-    o->mean_ma = mean_a * 1000 + ma;
-    o->min_ma = min_a * 1000 + ma;
-    o->max_ma = max_a * 1000 + ma;
-    o->die_c = celsius(n->die_k) + n->bias[PLANT_SENSOR_NODE_DIE_C];
-    o->hbm_c = celsius(n->hbm_k) + n->bias[PLANT_SENSOR_NODE_HBM_C];
-    o->coolant_c = celsius(p->thermal.group_k[plant_group_of(p, i)]) + n->bias[PLANT_SENSOR_NODE_COOLANT_C];
+    o->bus_mv = c->connected ? (c->active ? c->v_v : bus_v) * 1000 : 0;
+    o->mean_ma = mean_a * 1000;
+    o->min_ma = min_a * 1000;
+    o->max_ma = max_a * 1000;
+    o->die_c = celsius(n->die_k);
+    o->hbm_c = celsius(n->hbm_k);
+    o->coolant_c = celsius(p->thermal.group_k[plant_group_of(p, i)]);
     o->work_mu = (uint32_t)(uint64_t)n->work_mu;
     o->heartbeat = (uint16_t)(n->awake_us / PLANT_NODE_HEARTBEAT_US);
     o->ecc_corrected = n->ecc_corrected;
@@ -45,16 +44,15 @@ static void report_node(struct plant *p, uint32_t i, double dt_s, double bus_v) 
 static void report_power(struct plant *p, double array_v, double array_w, double dt_s, double bus_v) {
     const struct plant_electronics *e = &p->el;
     struct plant_sensors_power *o = &p->power_out;
-    const double *bias = p->bias;
-    o->bus_mv = bus_v * 1000 + bias[PLANT_SENSOR_BUS_MV];
-    o->bus_min_mv = (dt_s > 0 ? e->min_v : bus_v) * 1000 + bias[PLANT_SENSOR_BUS_MV];
-    o->bus_max_mv = (dt_s > 0 ? e->max_v : bus_v) * 1000 + bias[PLANT_SENSOR_BUS_MV];
-    o->batt_ma = (dt_s > 0 ? e->charge_int / dt_s : 0) * 1000 + bias[PLANT_SENSOR_BATT_MA];
-    o->batt_c = celsius(p->battery.temp_k) + bias[PLANT_SENSOR_BATT_C];
-    o->array_mv = array_v * 1000 + bias[PLANT_SENSOR_ARRAY_MV];
-    o->array_ma = (array_w > 0 ? array_w / array_v : 0) * 1000 + bias[PLANT_SENSOR_ARRAY_MA];
-    o->array_c = celsius(p->array.temp_k) + bias[PLANT_SENSOR_ARRAY_C];
-    o->hotel_ma = (dt_s > 0 ? e->hotel_j / dt_s / bus_v : 0) * 1000 + bias[PLANT_SENSOR_HOTEL_MA];
+    o->bus_mv = bus_v * 1000;
+    o->bus_min_mv = (dt_s > 0 ? e->min_v : bus_v) * 1000;
+    o->bus_max_mv = (dt_s > 0 ? e->max_v : bus_v) * 1000;
+    o->batt_ma = (dt_s > 0 ? e->charge_int / dt_s : 0) * 1000;
+    o->batt_c = celsius(p->battery.temp_k);
+    o->array_mv = array_v * 1000;
+    o->array_ma = (array_w > 0 ? array_w / array_v : 0) * 1000;
+    o->array_c = celsius(p->array.temp_k);
+    o->hotel_ma = (dt_s > 0 ? e->hotel_j / dt_s / bus_v : 0) * 1000;
     o->flags = (e->uvlo_latched ? PLANT_FLAG_UVLO : 0) | (p->array.mpp_v > bus_v ? PLANT_FLAG_ARRAY : 0) |
                (e->over_voltage ? PLANT_FLAG_OVER_VOLTAGE : 0);
     double class_ma[PLANT_MAX_STRINGS];

@@ -1,4 +1,4 @@
-"""The command ``hal``: serve a world and look at it; find boards, give them addresses."""
+"""The command ``hal``: serve a world, look at it, break it; find boards, give them addresses."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from hal.cli import (
     assign,
     doctor,
+    faults,
     flash,
     parity,
     scan,
@@ -25,6 +26,7 @@ def parser() -> Parser:
     for module in (
         serve,
         served,
+        faults,
         scan,
         doctor,
         assign,

@@ -45,6 +45,15 @@ def socket_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--socket", type=Path, metavar="PATH", help="socket of the world; default by the rig's name")
 
 
+def ask(arguments: argparse.Namespace, request: dict[str, Any]) -> dict[str, Any]:
+    """One request to the served world that --rig or --socket names. Raises `WorldError` with its reason."""
+    from hal import icd, wire
+    from hal.rig import load_rig
+
+    path = arguments.socket or wire.default_socket(load_rig(arguments.rig).name)
+    return wire.ask(path, request, icd.ICD_HASH)
+
+
 def print_score(score: dict[str, Any], as_json: bool) -> None:
     """The score of a world, for people or for scripts."""
     if as_json:

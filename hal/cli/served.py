@@ -6,8 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from hal.cli.common import add_command, print_score, socket_option
-from hal.rig import load_rig
+from hal.cli.common import add_command, ask, print_score, socket_option
 
 
 def add(commands: Any) -> None:
@@ -27,21 +26,13 @@ def add(commands: Any) -> None:
     socket_option(board)
 
 
-def _ask(arguments: argparse.Namespace, request: dict[str, Any]) -> dict[str, Any]:
-    from hal import icd
-    from hal.wire import ask, default_socket
-
-    path = arguments.socket or default_socket(load_rig(arguments.rig).name)
-    return ask(path, request, icd.ICD_HASH)
-
-
 def _score(arguments: argparse.Namespace) -> int:
-    print_score(_ask(arguments, {"do": "score"}), arguments.json)
+    print_score(ask(arguments, {"do": "score"}), arguments.json)
     return 0
 
 
 def _board(arguments: argparse.Namespace) -> int:
-    result = _ask(arguments, {"do": arguments.action, "board": arguments.role})
+    result = ask(arguments, {"do": arguments.action, "board": arguments.role})
     if arguments.json:
         print(json.dumps(result))
     return 0

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from hal import frames
 from hal.errors import ImageError, RigError
+from hal.fault_kinds import Fault
 from hal.link import MADE
 from hal.parity.script import Script
-from hal.rig import Fault, Rig
+from hal.rig import Rig
 from hal.world import World
 
 MIXED = "mixed"

@@ -147,11 +147,11 @@ MISTAKES = [
     ('[[fault]]\nkind = "off"\nat_s = 1\nboard = "node99"', "fault[0].board: no board 'node99', expected power, node0"),
     ('[[fault]]\nkind = "explode"\nat_s = 1', "fault[0].kind: 'explode' cannot be injected, expected one of off, "),
     ('[[fault]]\nkind = "string_open"\nat_s = 1\nindex = 16', "fault[0].index: 16 is out of range, expected 0 to 15"),
-    ('[[fault]]\nkind = "hang"\nat_s = 1\nboard = "node1"', "fault[0].board: a fault of the plant has an index"),
+    ('[[fault]]\nkind = "overdraw"\nat_s = 1\nboard = "node1"', "fault[0].board: a fault of the plant has an index"),
     ('[[fault]]\nkind = "hang"\nat_s = -1', "fault[0].at_s: -1 is out of range, expected a number from 0 to 1e+09 s"),
     (
         '[boards.node1]\nlink = "serial:AB"\n[[fault]]\nkind = "off"\nat_s = 1\nboard = "node1"',
-        "fault[0].kind: a board on serial:AB cannot be switched off",
+        "fault[0].kind: a board on serial:AB cannot do off, expected one of hang",
     ),
     (
         OFF.format(at_s=9, for_s=0) + OFF.format(at_s=1, for_s=8),

@@ -175,8 +175,12 @@ def test_sensors_are_quantised_into_ticks(stage: Stage) -> None:
 
 
 def test_plant_faults_out_of_range_are_refused(stage: Stage) -> None:
-    for kind, index in (("string_open", 16), ("latch_up", 99), ("nonsense", 0)):
-        with pytest.raises(WorldError, match=f"plant fault '?{kind}'?"):
+    for kind, index, message in (
+        ("string_open", 16, "fault.index: 16 is out of range, expected 0 to 15"),
+        ("latch_up", 99, "fault.index: 99 is out of range, expected 0 to 15"),
+        ("nonsense", 0, "fault.kind: 'nonsense' cannot be injected, expected one of off, "),
+    ):
+        with pytest.raises(WorldError, match=message):
             stage.world.fault(kind, index)
 
 

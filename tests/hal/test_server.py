@@ -246,17 +246,64 @@ def test_boards_and_faults_over_the_control_line(serve: Serve) -> None:
     for request, message in (
         ({"do": "off", "board": "node9"}, "no board 'node9', expected power, node0 .. node2"),
         ({"do": "on", "board": "node1"}, "board node1 is on already"),
-        ({"do": "dance"}, "request 'dance' is not known, expected score, status, off, on or fault"),
-        ({"do": "fault", "kind": "string_open", "index": 99}, "plant fault string_open: index 99"),
-        ({"do": "fault", "kind": "string_open", "index": -1}, "negative"),
-        ({"do": "fault", "kind": "string_open", "index": 1 << 99}, "too big"),
-        ({"do": "fault", "kind": "string_open", "index": 1e999}, "infinity"),
+        ({"do": "dance"}, "request 'dance' is not known, expected score, status, off, on, fault or lift"),
+        ({"do": "fault", "kind": "string_open", "index": 99}, "fault.index: 99 is out of range, expected 0 to 15"),
+        ({"do": "fault", "kind": "string_open", "index": -1}, "fault: index: -1 is out of range, expected an integer"),
+        ({"do": "fault", "kind": "string_open", "index": 1 << 99}, "fault: index: 6.33825e.29 is out of range"),
+        ({"do": "fault", "kind": "string_open", "index": 1e999}, "fault: index: expected an integer .* got inf"),
+        ({"do": "fault", "kind": "stuck", "board": "node1", "speed": 1}, "fault: speed: unknown key, expected one of"),
+        ({"do": "fault", "kind": "stuck", "board": "node1"}, "fault.sensor: missing, expected a sensor of node1"),
+        ({"do": "lift", "kind": "stuck", "board": "node1"}, "no fault stuck node1 is in force"),
     ):
         with pytest.raises(WorldError, match=message):
             served.ask(**request)
 
 
 # ---------------------------------------------------------------- the command line
+def test_faults_by_hand(serve: Serve, capfd: pytest.CaptureFixture[str]) -> None:
+    served = serve("--absent-speed", "max", "--absent-for", "30")
+    where = ["--rig", str(served.rig.path), "--socket", str(served.path)]
+    stuck = ["fault", "stuck", "--board", "node1", "--sensor", "die_cdeg", *where]
+    assert cli.main([*stuck, "--json"]) == 0
+    assert capfd.readouterr().out == "{}\n"
+    assert cli.main([*stuck]) == 1
+    assert capfd.readouterr().err.endswith(": node1 die_cdeg is stuck already\n")
+    assert (
+        cli.main(
+            ["fault", "drop", "--board", "node2", "--rate", "0.5", "--direction", "to_board", "--for", "2", *where]
+        )
+        == 0
+    )
+    assert cli.main(["fault", "drop", "--board", "node2", "--rate", "1.5", *where]) == 1
+    assert capfd.readouterr().err.endswith(": fault: rate: 1.5 is out of range, expected a number from 0 to 1\n")
+    flight = served.join()
+    flight.fly(30)
+    flight.channel.close()
+    assert cli.main([*stuck, "--lift"]) == 0
+    assert cli.main([*stuck, "--lift"]) == 1
+    assert capfd.readouterr().err.endswith(": no fault stuck node1 die_cdeg is in force\n")
+    first, second = served.ask(do="score")["faults"]
+    assert (first["kind"], first["on"], first["begun_s"]) == ("stuck", "sensor", 0.0)
+    assert first["lifted_s"] >= 3.0
+    assert (second["kind"], second["board"], second["lifted_s"]) == ("drop", "node2", 2.0)
+
+
+def test_faults_are_listed(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["faults", "--json"]) == 0
+    facts = json.loads(capfd.readouterr().out)
+    kinds = {(fault["on"], fault["kind"]): fault for fault in facts["faults"]}
+    assert len(kinds) == len(facts["faults"]) == 34
+    assert kinds["board", "nvm_cut"]["backends"] == ["mock"]
+    assert kinds["link", "flip"]["rate"] == 0.001
+    assert kinds["sensor", "bias"]["value"]["default"] is None
+    assert {"sensor": "die_cdeg", "unit": "0.01 degC", "index": None, "low": -32768, "high": 32767} in facts["sensors"][
+        "compute_node"
+    ]
+    assert cli.main(["faults"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert sum(line.startswith(("board ", "link ", "sensor ", "plant ")) for line in lines) == 34
+
+
 def test_stale_socket_is_replaced_and_a_served_one_is_not(serve: Serve, capfd: pytest.CaptureFixture[str]) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(serve.path))

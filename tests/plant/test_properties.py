@@ -73,10 +73,6 @@ def test_a_fault_is_refused_or_flown(kind, index, value):
         ("cell_short", 0, 24),
         ("cell_short", 0, 1.5),
         ("capacity", 0, 1.0),
-        ("sensor_bias", 7, 1.0),
-        ("sensor_bias", 16 + 5, 1.0),
-        ("sensor_bias", 16 + 16 * 8, 1.0),
-        ("sensor_bias", 0, math.nan),
         ("no_such_fault", 0, 1),
     ],
 )
@@ -84,22 +80,6 @@ def test_a_fault_out_of_range_is_refused(kind, index, value):
     bench = Bench()
     with pytest.raises(WorldError, match=kind):
         bench.plant.fault(kind, index, value)
-
-
-def test_a_biased_sensor_lies_and_the_truth_does_not():
-    bench = Bench()
-    in_sun(bench)
-    bench.run(1)
-    volts, die, true_v = bench.sensors.bus_mv, bench.node_sensors[3].die_c, bench.truth.bus_v
-    bench.plant.fault("sensor_bias", 0, 1_500.0)
-    bench.plant.fault("sensor_bias", 16 + 3 * 8 + 2, -7.0)
-    bench.run(0.1)
-    assert bench.sensors.bus_mv - volts == pytest.approx(1_500, abs=30)
-    assert bench.node_sensors[3].die_c - die == pytest.approx(-7, abs=0.1)
-    assert bench.truth.bus_v == pytest.approx(true_v, rel=1e-3)
-    bench.plant.fault("sensor_bias", 0, 0.0)
-    bench.run(0.1)
-    assert bench.sensors.bus_mv == pytest.approx(volts, rel=1e-3)
 
 
 def test_a_lost_loop_heats_its_groups_and_only_those():

@@ -29,6 +29,7 @@ NOT_RUN_HERE = {
     "hal scan --rig bench.toml": "needs a board; tests/hal/test_scan.py",
     "flight run --rig bench.toml --orbits 1": "needs a board",
     "hal board off node3 --rig demo": "needs a served world; tests/hal/test_server.py",
+    "hal fault stuck --board node3 --sensor die_cdeg --for 60 --rig demo": "needs a served world; tests/hal",
     "hal score demo": "needs a served world; tests/system",
 }
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from flight.executive import Executive
 from flight.icd import Mode, NodeState
 from flight.storage import Storage
-from hal.rig import Fault, load_rig
+from hal.fault_kinds import Fault
+from hal.rig import load_rig
 from hal.world import World
 
 S = 1_000_000
