@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from flight.pacing import Pacing
 from flight.radio import Radio
 from flight.storage import Storage
 from ground.station import Station
+from hal.faults import ActiveFault
 from hal.rig import Rig, load_rig
 from hal.world import World
 
@@ -35,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 class Flight:
-    """A world and the flight computer on it. `world` is the truth: kill boards, break the plant, read the score."""
+    """A world and the flight computer on it. `world` is the truth: what is broken (`fault`), and the score."""
 
     def __init__(self, rig: Rig, directory: Path) -> None:
         self.rig = rig
@@ -106,6 +108,18 @@ class Flight:
         self.radio.close()
         self.executive.storage.close()
         self._open()
+
+    @contextmanager
+    def fault(self, kind: str, **where: Any) -> Iterator[ActiveFault]:
+        """Break something for as long as the block lasts, whatever happens in it; arguments as `hal.world.World.fault`.
+
+        Kinds, units and sensors: docs/rigs.md, `hal faults`. Raises `WorldError` when it cannot be.
+        """
+        active = self.world.fault(kind, **where)
+        try:
+            yield active
+        finally:
+            self.world.lift(active)
 
     def score(self) -> dict[str, Any]:
         """The truth so far (hal.score)."""

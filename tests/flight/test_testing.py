@@ -64,6 +64,27 @@ def test_the_ground_sees_what_has_happened_to_a_node(frail):
     assert f"{health[4].ecc_corrected} ecc corrected" in told
 
 
+def test_a_fault_lasts_as_long_as_its_block(flight, station):
+    station.send("node_on", node=3).completed(within=120)
+
+    def fail_inside():
+        with flight.fault("wrong", board="node3", sensor="coolant_cdeg", value=-1234):
+            station.wait("hk_nodes", lambda s: s.nodes[3].coolant_cdeg == -1234, within=5)
+            raise RuntimeError("a test that fails")
+
+    with pytest.raises(RuntimeError, match="a test that fails"):
+        fail_inside()
+    assert station.wait("hk_nodes", lambda s: s.nodes[3].coolant_cdeg > 0, within=5)
+    with flight.fault("disconnect", board="node3"):
+        station.wait_event("board_lost", within=5)
+    station.wait_event("board_ready", within=10)
+    first, second = flight.score()["faults"]
+    assert (first["kind"], second["kind"]) == ("wrong", "disconnect")
+    assert None not in (first["lifted_s"], second["lifted_s"])
+    assert second["bytes_lost"] > 0
+    assert not any(flight.score()["violations"].values())
+
+
 def test_a_station_holds_time(flight, station):
     at = flight.t_s
     station.advance(2.5)
