@@ -288,6 +288,7 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
         violations = ", ".join(f"{name} {count}" for name, count in result["violations"].items())
         yield f"eclipse {result['eclipse_s']:.0f} s; violations: {violations}"
     yield f"late ticks {result['late_ticks']}, boards lost {result['lost_boards']}"
+    yield from (f"{role} is absent: {why}" for role, why in result.get("absent_because", {}).items())
     if result["bus_sha256"]:
         yield f"bus hash {result['bus_sha256']}"
 

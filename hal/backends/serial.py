@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hal import ports
-from hal.backends.terminal import TerminalLine, open_port
+from hal.backends.terminal import TerminalLine, open_free_port
 from hal.errors import PortError
 from hal.link import Board, Link, Url
 
@@ -19,7 +19,7 @@ def open_link(url: Url, board: Board) -> Link:
 
 def open_device(url: Url, device: str, what: str) -> TerminalLine:
     """Open a port by its path, at the baud rate of the URL. Raises `PortError` naming `what`."""
-    port = open_port(device, url.number("baud", DEFAULT_BAUD, *BAUD_RANGE), what)
+    port = open_free_port(device, url.number("baud", DEFAULT_BAUD, *BAUD_RANGE), what)
     port.reset_input_buffer()  # what an adapter kept from before is not ours
     return TerminalLine(url.text, port, lossy=True)
 

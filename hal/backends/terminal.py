@@ -14,14 +14,18 @@ from hal.backends.stream import StreamLine
 from hal.errors import PortError
 
 
-def open_port(path: str, baud: int, what: str) -> serial.Serial:
-    """Open a terminal line for this process alone. Raises `PortError` naming `what`: absent, busy, not permitted.
-
-    A port that another process has open already is not touched, also when that one has not locked it.
-    """
+def open_free_port(path: str, baud: int, what: str) -> serial.Serial:
+    """As `open_port`, for a port that may be anybody's: one that another process has open already is not touched, also
+    when that one has not locked it."""
     holders = ports.HOST.holders(path)
     if holders:
         raise PortError(f"{what}: {path} is busy: {holders[0]} has it open, expected to have it alone", "busy")
+    return open_port(path, baud, what)
+
+
+def open_port(path: str, baud: int, what: str) -> serial.Serial:
+    """Open a terminal line; from then on it is this process's alone. Raises `PortError` naming `what`: absent, busy, no
+    permission."""
     port = serial.Serial()
     port.port = path
     port.baudrate = baud

@@ -70,3 +70,5 @@ def print_score(score: dict[str, Any], as_json: bool) -> None:
         ("bus hash", score["bus_sha256"]),
     ):
         print(f"{name:13} {value}")
+    for role, why in score["absent_because"].items():
+        print(f"{'absent':13} {role}: {why}")

@@ -16,7 +16,7 @@ import serial
 
 from hal import ports
 from hal.backends import hardware
-from hal.backends.terminal import open_port
+from hal.backends.terminal import open_free_port, open_port
 from hal.errors import LinkError, PortError
 from hal.link import open_link
 from hal.ports import Holder, System
@@ -173,7 +173,7 @@ def test_a_real_process_that_locks_nothing_is_found(tmp_path: Path) -> None:
         program = Path(f"/proc/{holder.pid}/comm").read_text().strip()
         assert System().holders(board.path) == [Holder(holder.pid, program)]
         with pytest.raises(PortError, match=rf"is busy: process {holder.pid} \({program}\) has it open"):
-            open_port(board.path, 115_200, "node3")
+            open_free_port(board.path, 115_200, "node3")
         holder.stdin.close()
     port = open_port(board.path, 115_200, "node3")
     port.close()

@@ -14,6 +14,7 @@ import pytest
 from hal import icd, lines, round_trip
 from hal._native import lib
 from hal.backends.process import PROGRAM
+from hal.cli.common import print_score
 from hal.link import Board
 from hal.rig import Rig
 from hal.world import World
@@ -75,6 +76,11 @@ def until(world: World, state: int) -> None:
         world.step(None)
 
 
+def until_told(world: World, role: str, why: str) -> None:
+    while why not in world.score()["absent_because"][role]:
+        world.step(None)
+
+
 @pytest.mark.parametrize("first", ["board", "world"])
 def test_a_port_has_the_bytes_of_a_mock(
     rig: Rig, desk: Desk, tmp_path: Path, first: str, monkeypatch: pytest.MonkeyPatch
@@ -124,7 +130,7 @@ def test_a_silent_board_comes_back_by_its_hello(rig: Rig, desk: Desk) -> None:
         assert world.score()["absent_boards"] == []
 
 
-def test_another_board_in_its_place_stays_out(rig: Rig, desk: Desk) -> None:
+def test_another_board_in_its_place_stays_out(rig: Rig, desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     desk.plug()
     with World(rig) as world:
         world.run(20)
@@ -134,9 +140,13 @@ def test_another_board_in_its_place_stays_out(rig: Rig, desk: Desk) -> None:
         for _ in range(30):
             world.run(1)
             assert world.link("node1")["state"] != PRESENT
+        until_told(world, "node1", "its address is 258 (node2), expected 257")
+        print_score(world.score(), as_json=False)
+        assert f"\nabsent        node1: board node1 on {rig.boards[2].link} refused: " in capsys.readouterr().out
         desk.unplug()
         desk.plug()
         until(world, PRESENT)
+        assert world.score()["absent_because"] == {}
 
 
 def test_a_port_that_is_pulled_out_is_absent_at_once(rig: Rig, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
