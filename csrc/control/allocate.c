@@ -77,9 +77,8 @@ static uint32_t water_level(const struct ctl *c, uint32_t top, int64_t total) {
 
 void ctl_allocate(struct ctl *c) {
     struct share s = survey(c);
-    int64_t limit = c->supply.grantable * c->set.margin_permille / 1000;
     int64_t boots = ctl_max(0, ctl_min(c->waiting, c->set.boot_parallel - c->booting)) * c->config.boot_mw;
-    int64_t caps = limit - s.caps - boots;
+    int64_t caps = ctl_lease_limit(c) - s.caps - boots;
     int64_t energy = c->supply.budget - s.draw - boots + s.slack;
     uint32_t level = water_level(c, s.top, ctl_max(0, ctl_min(caps, energy)));
     c->supply.hungry = level < s.top || c->waiting > 0;

@@ -68,6 +68,7 @@ struct ctl_supply { /* all mW at the bus */
     int64_t string;
     int64_t guaranteed; /* now */
     int64_t grantable;  /* what new caps may count on: falls at once, rises slowly */
+    int64_t falling;    /* by how much guaranteed fell in this tick, and so may in the next */
     int64_t available;  /* what the array could give */
     int64_t maximum;    /* its last seen maximum-power point; 0: none yet */
     int64_t appetite;   /* what the battery would take */
@@ -162,6 +163,8 @@ void ctl_nodes_tick(struct ctl *c);
 
 /* supply.c */
 void ctl_supply_tick(struct ctl *c);
+/* What caps in force may add up to when those that are sent now have arrived. */
+int64_t ctl_lease_limit(const struct ctl *c);
 void ctl_mode_tick(struct ctl *c);
 
 /* guard.c: bounds of a node from its own telemetry. */

@@ -154,7 +154,7 @@ static void raise(struct ctl *c, int64_t room) {
 
 void ctl_lease_tick(struct ctl *c) {
     int64_t sum = refresh_sum(c);
-    int64_t limit = c->supply.grantable * c->set.margin_permille / 1000;
+    int64_t limit = ctl_lease_limit(c);
     c->supply.lease_sum = sum;
     lower(c, sum > limit);
     raise(c, limit - sum);

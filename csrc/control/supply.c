@@ -75,12 +75,18 @@ static int64_t proven_array(struct ctl *c) {
 static void guarantee(struct ctl *c) {
     struct ctl_supply *s = &c->supply;
     int battery = c->power.tlm_us != 0 && c->power.tlm.soc_cpct > c->config.soc_floor_cpct;
+    int64_t before = s->guaranteed;
     s->guaranteed = proven_array(c) + (battery ? c->config.discharge_mw : 0) - c->power.tlm.hotel_mw;
+    s->falling = ctl_max(0, before - s->guaranteed);
     int64_t rise = (int64_t)c->config.nodes * c->config.node.max_mw / RISE_S * c->config.tick_us / 1000000;
     if (s->guaranteed < s->grantable)
         s->grantable = s->guaranteed;
     else
         s->grantable += ctl_min(s->guaranteed - s->grantable, rise);
+}
+
+int64_t ctl_lease_limit(const struct ctl *c) {
+    return (c->supply.grantable - c->supply.falling) * c->set.margin_permille / 1000;
 }
 
 static void watch_sun(struct ctl *c) {

@@ -55,3 +55,12 @@ def test_the_large_satellite_flies_through_its_eclipse():
     assert not any(ai1["violations"].values()), ai1["violations"]
     assert not any(ai1["link_errors"].values()), ai1["link_errors"]
     assert ai1["compute"]["work"] > 0
+
+
+@pytest.mark.parametrize("rig", ["desk", "demo", "ai1"])
+def test_ten_times_longer_ticks_break_no_rule(rig: str):
+    """Flight then sees a supply that ends a whole second late, and its caps are in force another second later."""
+    flown = run_json("flight", "run", "--rig", rig, "--orbits", 1, "--tick", 1, "--speed", "max")
+    assert not any(flown["violations"].values()), flown["violations"]
+    assert not any(flown["link_errors"].values()), flown["link_errors"]
+    assert flown["eclipse_s"] == pytest.approx(1033, abs=10)
