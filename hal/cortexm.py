@@ -98,6 +98,8 @@ class CortexM:
     peripherals: Peripherals
     host: Host
     model: int = arm.UC_CPU_ARM_CORTEX_M4
+    flash: tuple[int, int] = FLASH
+    """address and size"""
     budget: int = 0
     resets: int = 0
     """how often it has been reset"""
@@ -115,7 +117,7 @@ class CortexM:
     def __post_init__(self) -> None:
         self.uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
         self.uc.ctl_set_cpu_model(self.model)
-        self.uc.mem_map(*FLASH, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
+        self.uc.mem_map(*self.flash, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
         self.uc.mem_map(*RAM)
         self.uc.mmio_map(*PERIPHERALS, self._read, None, self._write, None)
         self.uc.mmio_map(*SYSTEM, self._system_read, None, self._system_write, None)

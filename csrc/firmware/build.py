@@ -31,7 +31,7 @@ NODE_ONLY = {"node_side", "compute_node", "throttle", "over_cap", "heartbeat", "
 OTHER_KIND = {"power_board": NODE_ONLY, "compute_node": POWER_ONLY}
 BUS = ("bus_icd", "cobs", "crc32c", "frame", "receiver")
 CHANNELS = 192
-STACK_WARNING_BYTES = 1536
+SCRIPT = "image.ld"
 
 
 @dataclass(frozen=True)
@@ -41,22 +41,28 @@ class Part:
     name: str
     cpu: str  # as gcc names it
     target: str  # as clang names its instruction set
-    script: str
     memory: dict[str, int]
     files: tuple[str, ...]  # of csrc/firmware
     flying: tuple[str, ...] = ()  # and, of a board that reads its own sensors, these and drivers_KIND
 
 
-SHARED = ("startup", "main", "image", "memory")
+SHARED = ("startup", "main", "image", "memory", "ring", "semihost")
 STM32F4 = Part(
     "stm32f4",
     "cortex-m4",
     "thumb-freestanding-eabi",
-    "stm32f4.ld",
     {"FLASH_ORIGIN": 0x0800_0000, "FLASH_BYTES": 64 * 1024, "RAM_ORIGIN": 0x2000_0000, "RAM_BYTES": 16 * 1024},
-    (*SHARED, "port_stm32f4", "semihost"),
+    (*SHARED, "port_stm32f4"),
     ("flight", "bus_stm32f4"),
 )
+NRF51 = Part(
+    "nrf51",
+    "cortex-m0",
+    "thumb-freestanding-eabi",
+    {"FLASH_ORIGIN": 0, "FLASH_BYTES": 64 * 1024, "RAM_ORIGIN": 0x2000_0000, "RAM_BYTES": 16 * 1024},
+    (*SHARED, "port_nrf51"),
+)
+PARTS = {part.name: part for part in (STM32F4, NRF51)}
 
 
 @dataclass(frozen=True)
@@ -128,8 +134,8 @@ def build(compiler: Compiler, part: Part, kind: str, flavour: str, level: str, o
     work.mkdir(parents=True, exist_ok=True)
     generated = work / "generated"
     sources.write_firmware_header(generated)
-    script = work / part.script
-    text = (ROOT / "csrc" / "firmware" / part.script).read_text()
+    script = work / SCRIPT
+    text = (ROOT / "csrc" / "firmware" / SCRIPT).read_text()
     for name, value in part.memory.items():
         text = text.replace(name, f"{value:#x}")
     script.write_text(text)
@@ -171,15 +177,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Build the firmware.")
     parser.add_argument("--out", type=Path, default=ROOT / "hal" / "bin", help="folder of the images")
     parser.add_argument("--compiler", choices=("gcc", "zig"), help="default: gcc where it is installed, else zig")
-    parser.add_argument("--flavour", choices=FLAVOURS, action="append", help="default: all")
+    parser.add_argument("--part", choices=PARTS, default=STM32F4.name, help=f"default: {STM32F4.name}")
+    parser.add_argument("--flavour", choices=FLAVOURS, action="append", help="default: all that the part has")
     parser.add_argument("-O", dest="level", default="s", choices=("0", "1", "2", "3", "s"), help="default: -Os")
     args = parser.parse_args()
-    compiler = find_compiler(args.compiler)
-    for flavour in args.flavour or FLAVOURS:
+    compiler, part = find_compiler(args.compiler), PARTS[args.part]
+    for flavour in args.flavour or (FLAVOURS if part.flying else FLAVOURS[:1]):
         for kind in KINDS:
-            work = ROOT / "build" / "firmware" / f"{compiler.name}-O{args.level}-{kind}-{flavour}"
+            work = ROOT / "build" / "firmware" / f"{part.name}-{compiler.name}-O{args.level}-{kind}-{flavour}"
             try:
-                image = build(compiler, STM32F4, kind, flavour, f"-O{args.level}", args.out, work)
+                image = build(compiler, part, kind, flavour, f"-O{args.level}", args.out, work)
             except HalError as error:
                 raise SystemExit(f"build.py: {error}") from None
             print(

@@ -5,6 +5,7 @@
 
 #include "firmware/cortexm.h"
 #include "firmware/port.h"
+#include "firmware/ring.h"
 #include "firmware/semihost.h"
 
 #define RCC_CR 0x40023800u
@@ -46,15 +47,7 @@
 #else
 #define SYSTICK_RELOAD 0xFFFFFFu /* the longest, about 1 s: it only keeps the watchdog content */
 #endif
-#define RING_BYTES 2048u       /* a power of two */
 #define WARM_MAGIC 0x5741524Du /* "WARM" */
-
-static struct {
-    uint8_t bytes[RING_BYTES];
-    volatile uint32_t head, tail; /* bytes ever written, ever read */
-    uint32_t lost;
-    uint16_t overruns, framing, noise, high_water;
-} ring;
 
 static int emulated;
 static volatile uint32_t systicks;
@@ -64,39 +57,14 @@ static uint32_t warm __attribute__((section(".noinit")));
 
 /* ---- interrupts */
 
-static void count(uint16_t *counter) {
-    *counter = (uint16_t)(*counter + (*counter < UINT16_MAX));
-}
-
-static void push(uint8_t byte) {
-    uint32_t waiting = ring.head - ring.tail;
-    if (waiting == RING_BYTES) {
-        ++ring.lost;
-        return;
-    }
-    ring.bytes[ring.head % RING_BYTES] = byte;
-    ++ring.head;
-    if (waiting >= ring.high_water) {
-        ring.high_water = (uint16_t)(waiting + 1);
-    }
-}
-
 /* Reading SR, then DR clears every flag, the overrun alone as well: without it the interrupt would never end. */
 static void usart_handler(void) {
     uint32_t sr;
     while ((sr = *reg(USART2_SR)) & (USART_RXNE | USART_ORE)) {
         uint8_t byte = (uint8_t)*reg(USART2_DR);
-        if (sr & USART_ORE) {
-            count(&ring.overruns);
-        }
-        if (sr & USART_FE) {
-            count(&ring.framing);
-        }
-        if (sr & USART_NE) {
-            count(&ring.noise);
-        }
+        ring_count_errors(sr & USART_ORE, sr & USART_FE, sr & USART_NE);
         if (sr & USART_RXNE) {
-            push(byte);
+            ring_push(byte);
         }
     }
 }
@@ -223,19 +191,17 @@ void port_crash_tx(const uint8_t *bytes, size_t n) {
 }
 
 size_t port_rx(const uint8_t **bytes) {
-    uint32_t at = ring.tail % RING_BYTES, waiting = ring.head - ring.tail, to_end = RING_BYTES - at;
-    *bytes = ring.bytes + at;
-    return waiting < to_end ? waiting : to_end;
+    return ring_peek(bytes);
 }
 
 void port_rx_done(size_t n) {
-    ring.tail += (uint32_t)n;
+    ring_drop(n);
 }
 
 void port_idle(void) {
     *reg(IWDG_KR) = 0xAAAAu;
     irq_off();
-    if (ring.head == ring.tail) {
+    if (ring_is_empty()) {
         wait_for_interrupt(); /* wakes on a pending interrupt, which is taken below */
     }
     irq_on();
@@ -263,9 +229,5 @@ int port_nvm_write(uint32_t offset, const uint8_t *in, size_t n) {
 }
 
 void port_hardware(struct bus_hardware_report *out) {
-    *out = (struct bus_hardware_report){.rx_lost = ring.lost,
-                                        .overruns = ring.overruns,
-                                        .framing_errors = ring.framing,
-                                        .noise_errors = ring.noise,
-                                        .ring_high_water = ring.high_water};
+    ring_report(out);
 }

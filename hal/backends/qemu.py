@@ -26,6 +26,8 @@ from hal.link import Board, Link, Url
 
 PROGRAM = "qemu-system-arm"
 MACHINE = "netduinoplus2"
+UARTS = {MACHINE: 1, "netduino2": 1, "olimex-stm32-h405": 1, "microbit": 0}
+"""Machine -> which of its UARTs is the board's line."""
 START_GUARD_S = 10.0
 END_GUARD_S = 5.0
 _PR_SET_PDEATHSIG = 1
@@ -112,24 +114,25 @@ def open_link(url: Url, board: Board) -> Link:
     if program is None:
         raise LinkError(f"{what}: {PROGRAM} is not installed, expected the package qemu-system-arm")
     machine = url.target or MACHINE
-    if machine not in machines(program).split():
-        raise LinkError(f"{what}: this QEMU has no machine '{machine}', expected {MACHINE}")
+    if machine not in UARTS or machine not in machines(program).split():
+        known = ", ".join(name for name in UARTS if name in machines(program).split())
+        raise LinkError(f"{what}: no machine '{machine}' that a board's firmware runs on, expected one of {known}")
     if board.nvm is None or board.image is None:
         raise LinkError(f"{what}: no file for its persistent memory, or no image")
     read_image(board.image)
     folder = tempfile.TemporaryDirectory(prefix="dl-")  # a short path: a socket's has 107 bytes
     try:
-        return _start(url, board, [program, "-M", machine, "-kernel", str(board.image)], folder)
+        return _start(url, board, machine, [program, "-M", machine, "-kernel", str(board.image)], folder)
     except BaseException:
         folder.cleanup()
         raise
 
 
-def _start(url: Url, board: Board, command: list[str], folder: Any) -> QemuLine:
+def _start(url: Url, board: Board, machine: str, command: list[str], folder: Any) -> QemuLine:
     where = Path(folder.name)
     assert board.nvm is not None
     arguments = (board.address, board.hardware_id.hex(), board.cause, str(board.nvm.resolve()).replace(",", ",,"))
-    command += ["-display", "none", "-monitor", "none", "-chardev", "null,id=first", "-serial", "chardev:first"]
+    command += ["-display", "none", "-monitor", "none", *["-serial", "null"] * UARTS[machine]]
     command += ["-chardev", f"socket,id=line,path={where / 'line'}", "-serial", "chardev:line"]
     command += ["-qmp", f"unix:{where / 'qmp'},server=on,wait=off"]
     command += ["-semihosting-config", ",".join(("enable=on,target=native", *(f"arg={a}" for a in arguments)))]

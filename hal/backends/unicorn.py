@@ -7,8 +7,9 @@ returns, and always the same.
 from __future__ import annotations
 
 from collections import deque
+from typing import Protocol
 
-from hal.cortexm import RAM, CortexM, StuckError
+from hal.cortexm import RAM, CortexM, Peripherals, StuckError
 from hal.elf import read_elf
 from hal.errors import LinkDownError, LinkError
 from hal.firmware import read_image
@@ -25,6 +26,13 @@ HANG_INSTRUCTIONS = 2_000_000
 """A board that has got a bit flip is hung when it runs for so long: fifty times as long as its longest step."""
 BURST_BYTES = 512
 """At most so many bytes are there in one interrupt: a line is not faster than the program behind it."""
+
+
+class Chip(Peripherals, Protocol):
+    """A microcontroller whose UART is the board's line."""
+
+    received: deque[int]
+    sent: bytearray
 
 
 class Stm32F4:
@@ -85,7 +93,7 @@ class Stm32F4:
 class UnicornLine:
     """A board on an emulated microcontroller as a `hal.link.Link`."""
 
-    def __init__(self, url: str, machine: CortexM, chip: Stm32F4) -> None:
+    def __init__(self, url: str, machine: CortexM, chip: Chip) -> None:
         self.url = url
         self.lossy = False
         self.machine: CortexM | None = machine

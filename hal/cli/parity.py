@@ -28,7 +28,7 @@ def _backends(text: str) -> list[str]:
 
     names = text.split(",")
     for name in names:
-        if name not in (*MADE, MIXED):
+        if name.partition(":")[0] not in (*MADE, MIXED):
             raise argparse.ArgumentTypeError(f"back end '{name}', expected one of {', '.join((*MADE, MIXED))}")
     return names
 
@@ -44,7 +44,8 @@ def add(commands: Any) -> None:
     )
     p.add_argument(
         "--backends", type=_backends, default=list(MADE), metavar="LIST",
-        help=f"comma-separated, of {', '.join(MADE)}, mixed; the first is what the others are compared with",
+        help=f"comma-separated, of {', '.join(MADE)}, mixed, or a link such as qemu:microbit; "
+        "the first is what the others are compared with",
     )  # fmt: skip
     p.add_argument(
         "--ticks", type=_ticks, default=TICKS, metavar="N", help=f"length, half a second each; default {TICKS}"

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from hal import frames
 from hal.errors import ImageError, RigError
 from hal.fault_kinds import Fault
+from hal.lines import Opener
 from hal.link import MADE
 from hal.parity.script import Script
 from hal.rig import Rig
@@ -63,12 +64,14 @@ def scenario(rig: Rig, ticks: int) -> Rig:
 
 
 def on_backend(rig: Rig, backend: str, images: Path | None) -> Rig:
-    """The rig with every board on this back end, or each on another one (`mixed`). images: folder of their ELFs."""
-    if backend != MIXED:
-        moved = rig.with_backend(backend)
-    else:
-        boards = tuple(replace(b, link=f"{MADE[-1 - i % len(MADE)]}:") for i, b in enumerate(rig.boards))
-        moved = replace(rig, boards=boards)
+    """The rig with every board on this back end (a name, or a link's URL), or each on another one (`mixed`).
+
+    images: folder of the ELFs that emulated boards run.
+    """
+    urls = (
+        [f"{name}:" for name in reversed(MADE)] if backend == MIXED else [backend if ":" in backend else f"{backend}:"]
+    )
+    moved = replace(rig, boards=tuple(replace(b, link=urls[i % len(urls)]) for i, b in enumerate(rig.boards)))
     if images is None:
         return moved
     names = ["dawnline-power_board.elf", *["dawnline-compute_node.elf"] * rig.nodes]
@@ -79,13 +82,20 @@ def on_backend(rig: Rig, backend: str, images: Path | None) -> Rig:
     return replace(moved, boards=boards)
 
 
-def fly(rig: Rig, backend: str, ticks: int, images: Path | None, progress: Callable[[int], None]) -> Flown:
-    """Fly the scenario. Raises `HalError`."""
+def fly(
+    rig: Rig,
+    backend: str,
+    ticks: int,
+    images: Path | None,
+    progress: Callable[[int], None],
+    opener: Opener | None = None,
+) -> Flown:
+    """Fly the scenario. opener: as for `World`. Raises `HalError`."""
     if rig.orbit.tle is None:
         raise RigError(f"rig {rig.name}: has a computed orbit, expected one with the element set that ships")
     log = bytearray()
     started = time.monotonic()
-    with World(on_backend(scenario(rig, ticks), backend, images)) as world:
+    with World(on_backend(scenario(rig, ticks), backend, images), opener=opener) as world:
         world.on_log = log.extend
         script = Script(world.rig, ticks * world.tick_us)
         for tick in range(ticks):

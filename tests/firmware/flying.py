@@ -6,10 +6,11 @@ from pathlib import Path
 
 from hal import frames, icd
 from hal.backends.unicorn import Stm32F4
-from hal.cortexm import CortexM, Host
+from hal.cortexm import CortexM
 from hal.elf import read_elf
 from hal.images import image_of
 from hal.link import Board
+from hal.semihosting import Host
 
 SYSTICK = -1  # exception 15 is one before the first external interrupt
 _ADC_SR, _ADC_CR2, _ADC_SQR3, _ADC_DR = 0x12000, 0x12008, 0x12034, 0x1204C
@@ -18,7 +19,7 @@ _SB, _ADDR, _RXNE_TXE = 1, 2, 0xC0
 
 
 class FlyingChip(Stm32F4):
-    """adc_mv: channel -> millivolts; devices: I2C address -> its 256 registers. An absent device does not acknowledge."""
+    """adc_mv: channel -> millivolts; devices: I2C address -> its 256 registers; one that is absent does not answer."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -20,6 +20,8 @@ NOT_RUN_HERE = {
     "make demo": "sets up an environment of its own; what it starts is run by tests/system",
     "make test": "is what runs this",
     "make firmware": "needs the tree's Makefile; `make test` runs it",
+    "python csrc/firmware/build.py --part nrf51 --out out/nrf51": "needs the tree; tests/firmware/test_port.py",
+    "hal parity --backends mock,qemu:microbit --images out/nrf51 --ticks 300": "flies the line before; the same",
     "make bench": "takes minutes; tests/repo/test_benchmarks.py runs each benchmark shortly",
     "ground watch": "watches until stopped; tests/ground run it",
     "hal serve demo --speed 10 --json": "serves until stopped; run by tests/system",
