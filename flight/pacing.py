@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from hal.pacing import Pacer
+from hal.pacing import Lateness, Pacer
 
-MOMENT_S = 0.02  # of wall-clock time: what the eye takes for steady, and a scheduler keeps
+MOMENT_S = 0.01  # of wall-clock time: the shortest tick that is paced by itself
 
 
 class Pacing:
@@ -33,6 +33,11 @@ class Pacing:
     def late_ticks(self) -> int:
         """Ticks that began after their moment."""
         return self._pacer.late_ticks
+
+    @property
+    def lateness(self) -> Lateness:
+        """How long after their moments ticks began."""
+        return self._pacer.lateness
 
     def restart(self, t_us: int) -> None:
         """Now is the moment of t_us: at the start, and after time was held."""

@@ -245,7 +245,16 @@ def _result(flight: _Flight, begun_us: int, wall_s: float) -> dict[str, Any]:
         "jobs": {state.name.lower(): count for state, count in jobs.counts.items()},
         "mode": int(status.mode),
         "slips": flight.pacing.slips,
+        "jitter_us": _jitter(flight.pacing),
     }
+
+
+def _jitter(pacing: Pacing) -> dict[str, int] | None:
+    """How long after their moments ticks began; None when flight did not pace them."""
+    lateness = pacing.lateness
+    if lateness.count == 0:
+        return None
+    return {f"p{percent}": lateness.percentile(percent) for percent in (50, 95, 99)} | {"max": lateness.worst_us}
 
 
 def _truth(world: World) -> dict[str, Any]:
@@ -288,6 +297,9 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
         violations = ", ".join(f"{name} {count}" for name, count in result["violations"].items())
         yield f"eclipse {result['eclipse_s']:.0f} s; violations: {violations}"
     yield f"late ticks {result['late_ticks']}, boards lost {result['lost_boards']}"
+    if result["jitter_us"] is not None:
+        times = ", ".join(f"{name} {us}" for name, us in result["jitter_us"].items())
+        yield f"ticks began after their moments by (us): {times}"
     yield from (f"{role} is absent: {why}" for role, why in result.get("absent_because", {}).items())
     if result["bus_sha256"]:
         yield f"bus hash {result['bus_sha256']}"

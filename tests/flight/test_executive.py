@@ -14,6 +14,7 @@ from flight.icd import Event, Mode
 from flight.pacing import Pacing
 from flight.storage import Storage
 from hal import icd as bus_icd
+from hal.pacing import Pacer
 from hal.rig import Orbit, load_rig
 from tests.flight.fake import FakePort, Line
 
@@ -211,6 +212,31 @@ def test_housekeeping_tells_of_the_late_ticks_of_a_world_that_paces_itself(fly):
     flown = fly(port)
     flown.run(2)
     assert flown.last("hk_flight")["late_ticks"] == 5
+
+
+class Clock:
+    """A clock that only passes when somebody sleeps, or as the test says."""
+
+    now = 100.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_ticks_after_one_that_hangs_are_told_as_late_and_made_up_for(fly):
+    clock = Clock()
+
+    def hang(port: FakePort, t_us: int) -> None:
+        if t_us == 1_500_000:
+            clock.now += 0.35
+
+    port = FakePort(RIG, hang)
+    flown = fly(port)
+    flown.executive.pacing._pacer = Pacer(1.0, lambda: clock.now, clock.sleep)
+    flown.run(3)
+    assert flown.last("hk_flight")["late_ticks"] == 3
+    assert port.t_us == 3_000_000
+    assert clock.now == pytest.approx(103), "back in step with the clock, no tick longer or left out"
 
 
 class Slow(FakePort):
