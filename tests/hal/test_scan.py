@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hal import assign, cli, ports, scan
+from hal import assign, cli, lines, ports, scan
 from hal.backends import hardware
 from hal.rig import load_rig
 from hal.world import World
@@ -197,3 +197,24 @@ def test_from_a_blank_board_to_a_flying_one(desk: Desk, capsys: pytest.CaptureFi
         world.run(20)
         assert world.score()["absent_boards"] == []
         assert world.identity("node0")["hardware_id"] == ONE.hex()
+
+
+def test_a_board_that_comes_back_on_another_port(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rig names its hardware id; where it is plugged in makes no difference, in a running world either."""
+    monkeypatch.setattr(lines, "RECONNECT_S", (0.0,))
+    monkeypatch.setattr(lines, "HELLO_REQUEST_S", 0.02)
+    board = RealBoard(tmp_path / "board.nvm", ONE)
+    desk.plug(board, "ttyACM0", serial="")
+    rig = small_rig(tmp_path, f'[boards.node1]\nlink = "hardware:{ONE.hex()}"\nimage = "none"\n')
+    assign.assign(rig, "node1")
+    with World(rig) as world:
+        world.run(20)
+        desk.unplug("ttyACM0")
+        world._lines._drop(2, "pulled out")
+        world.run(5)
+        assert world.score()["absent_boards"] == ["node1"]
+        desk.plug(board, "ttyACM7", serial="")
+        while world.score()["absent_boards"]:
+            world.run(1)
+        world.run(120)
+        assert world.link("node1")["unexplained_bytes"] == 0

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from hal import flashing
+from hal.elf import read_elf
+from hal.icd import BoardKind
+from hal.images import image_of
 from tests.hal.bootloader import FLASH_BYTES, BootLoader, Cut, Nack
 from tests.hal.desk import FakeBoard, node
 from tests.hal.flash_bench import Bench
@@ -62,6 +65,17 @@ def test_stm32loader_programs_the_image_byte_for_byte(chip: Chip, length: int) -
     assert {line.split()[2:] == ["E", "115200"] for line in chip.rom.lines} == {True}, "8E1"
     assert chip.board.hello is not None
     assert chip.board.hello["role"] == 257, "the erased flash took its address away, so it was given one"
+
+
+def test_the_image_that_ships(chip: Chip) -> None:
+    """What `make firmware` made is programmed as the emulators load it."""
+    ships = image_of(BoardKind.COMPUTE_NODE)
+    code, out, err = chip.bench.flash("--image", str(ships), rig=chip.rig())
+    assert code == 0, err
+    loaded = read_elf(ships)
+    assert loaded.address == 0x0800_0000
+    assert bytes(chip.rom.flash[: len(loaded.image)]) == loaded.image
+    assert f"runs {ships} ({len(loaded.image)} bytes" in out
 
 
 def test_a_board_without_reset_lines_is_started_by_the_boot_loader(chip: Chip) -> None:
