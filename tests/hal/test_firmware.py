@@ -65,8 +65,8 @@ def test_rubbish_behind_an_elf_mark_is_refused(tmp_path_factory: pytest.TempPath
         (image_bytes(kind=9), "names kind 9 and flavour 0"),
         (image_bytes(flavour=2), "names kind 2 and flavour 2"),
         (random.Random(1).randbytes(2000), "has no header at 0x200"),
-        (b"\x7fELF\x02\x01" + bytes(60), "another kind of machine"),
-        (elf_of(image_bytes(), base=0x0800_0000)[:52], "not a whole ELF file"),
+        (b"\x7fELF\x02\x01" + bytes(60), "not an ELF executable for ARM"),
+        (elf_of(image_bytes(), base=0x0800_0000)[:52], "truncated or damaged, expected an ELF executable"),
     ],
 )
 def test_what_is_not_an_image_of_ours_is_named(tmp_path: Path, content: bytes, says: str) -> None:

@@ -245,7 +245,10 @@ def test_a_busy_port_is_named() -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("usb:1", "link 'usb:1': unknown back end, expected one of mock:, process:, serial:"),
+        (
+            "usb:1",
+            "link 'usb:1': unknown back end, expected one of mock:, process:, unicorn:, qemu:, serial:, hardware:",
+        ),
         ("serial:/dev/x?speed=1", "link 'serial:/dev/x.speed=1': unknown option 'speed', expected baud"),
         ("serial:/dev/x?baud=fast", "baud=fast is out of range, expected an integer from 1200 to 12000000"),
         ("mock:?x=1", "unknown option 'x', expected none"),
