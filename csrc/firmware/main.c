@@ -7,6 +7,7 @@
 #include "firmware/flight.h"
 #include "firmware/image.h"
 #include "firmware/port.h"
+#include "firmware/ring.h"
 #include "firmware_hash.h"
 
 /* length and crc32c are filled in after linking: what the compiler sees of them here is not true. */
@@ -44,7 +45,7 @@ static int nvm_write(void *ctx, uint32_t offset, const uint8_t *in, size_t n) {
 
 static void hardware(void *ctx, struct bus_hardware_report *out) {
     (void)ctx;
-    port_hardware(out);
+    ring_report(out);
     out->stack_free = stack_free();
 }
 
@@ -63,12 +64,12 @@ static void boot(void) {
 /* What has arrived; or sleep until something has. */
 static void receive(void) {
     const uint8_t *bytes;
-    size_t n = port_rx(&bytes);
+    size_t n = ring_peek(&bytes);
     if (n == 0) {
         port_idle();
     } else {
         board_receive(&board, bytes, n);
-        port_rx_done(n);
+        ring_drop(n);
     }
 }
 

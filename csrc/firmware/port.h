@@ -18,17 +18,14 @@ struct port_facts {
     uint8_t emulated;
 };
 
-/* Starts UART (receiving from here on), watchdog and time base, and finds out who this is. */
+/* Starts the UART, whose interrupt puts every byte into the ring (ring.h) from here on, watchdog and time base, and
+ * finds out who this is. */
 void port_start(struct port_facts *out);
 
 /* Sends n bytes; returns when the UART has taken the last one. */
 void port_tx(const uint8_t *bytes, size_t n);
 
-/* Received bytes that lie in one piece: returns how many, 0 for none. They stay until port_rx_done(n) gives n back. */
-size_t port_rx(const uint8_t **bytes);
-void port_rx_done(size_t n);
-
-/* Sleeps until a byte has arrived since port_rx said 0, or until the time base ticks. Keeps the watchdog content. */
+/* Sleeps while the ring is empty: until a byte has arrived, or the time base ticks. Keeps the watchdog content. */
 void port_idle(void);
 
 /* us since start, wraps. */
@@ -40,9 +37,6 @@ _Noreturn void port_reset(uint8_t cause);
 /* Persistent memory of BOARD_NVM_BYTES: 0, or non-zero when it failed. */
 int port_nvm_read(uint32_t offset, uint8_t *out, size_t n);
 int port_nvm_write(uint32_t offset, const uint8_t *in, size_t n);
-
-/* Fills in what the UART and its ring have counted; not stack_free. */
-void port_hardware(struct bus_hardware_report *out);
 
 /* As port_tx, from a fault handler: needs no interrupt and nothing that may be damaged. */
 void port_crash_tx(const uint8_t *bytes, size_t n);

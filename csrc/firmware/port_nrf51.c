@@ -150,14 +150,6 @@ void port_crash_tx(const uint8_t *bytes, size_t n) {
     port_tx(bytes, n);
 }
 
-size_t port_rx(const uint8_t **bytes) {
-    return ring_peek(bytes);
-}
-
-void port_rx_done(size_t n) {
-    ring_drop(n);
-}
-
 void port_idle(void) {
     *reg(WDT_RR0) = WDT_RELOAD;
     irq_off();
@@ -183,8 +175,4 @@ int port_nvm_read(uint32_t offset, uint8_t *out, size_t n) {
 
 int port_nvm_write(uint32_t offset, const uint8_t *in, size_t n) {
     return emulated ? semihost_write(offset, in, n) : -1;
-}
-
-void port_hardware(struct bus_hardware_report *out) {
-    ring_report(out);
 }

@@ -190,14 +190,6 @@ void port_crash_tx(const uint8_t *bytes, size_t n) {
     }
 }
 
-size_t port_rx(const uint8_t **bytes) {
-    return ring_peek(bytes);
-}
-
-void port_rx_done(size_t n) {
-    ring_drop(n);
-}
-
 void port_idle(void) {
     *reg(IWDG_KR) = 0xAAAAu;
     irq_off();
@@ -218,7 +210,7 @@ _Noreturn void port_reset(uint8_t cause) {
     core_reset();
 }
 
-/* ---- persistent memory, hardware counters */
+/* ---- persistent memory */
 
 int port_nvm_read(uint32_t offset, uint8_t *out, size_t n) {
     return emulated ? semihost_read(offset, out, n) : -1;
@@ -226,8 +218,4 @@ int port_nvm_read(uint32_t offset, uint8_t *out, size_t n) {
 
 int port_nvm_write(uint32_t offset, const uint8_t *in, size_t n) {
     return emulated ? semihost_write(offset, in, n) : -1;
-}
-
-void port_hardware(struct bus_hardware_report *out) {
-    ring_report(out);
 }

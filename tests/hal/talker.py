@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hal import frames as bus_frames
 from hal import icd
-from hal._native import ffi, lib
+from hal._native import lib
 from hal.firmware import firmware_hash, read_image
 from hal.link import Board, Link, open_link
 from hal.rig import Rig, load_rig
@@ -35,23 +36,12 @@ def small_rig(folder: Path, more: str = "", nodes: int = 3) -> Rig:
 
 def frame(name: str, address: int, seq: int, t_us: int, source: int = icd.Address.FLIGHT, /, **values: object) -> bytes:
     """One frame on the wire."""
-    payload = icd.encode(name, **values)
-    number = getattr(lib, f"BUS_MSG_{name.upper()}")
-    header = ffi.new("struct bus_header *", {"type": number, "src": source, "dst": address, "seq": seq, "t_us": t_us})
-    header.length = len(payload)
-    wire = ffi.new("uint8_t[]", int(lib.BUS_MAX_WIRE))
-    return bytes(ffi.buffer(wire, lib.bus_frame_encode(header, payload, wire)))
+    return bus_frames.encode(name, source, address, seq, t_us, **values)
 
 
 def frames(data: bytes) -> Iterator[tuple[int, bytes]]:
     """(message type, payload) of every good frame."""
-    receiver, f = ffi.new("struct bus_receiver *"), ffi.new("struct bus_frame *")
-    lib.bus_receiver_init(receiver)
-    raw = ffi.from_buffer("uint8_t[]", data)
-    at, end = ffi.new("const uint8_t **", raw), raw + len(data)
-    while result := lib.bus_receiver_next(receiver, at, end, f):
-        if result == lib.BUS_RX_FRAME:
-            yield int(f.header.type), bytes(ffi.buffer(f.payload, f.header.length))
+    return ((f.type, f.payload) for f in bus_frames.decode(data))
 
 
 def split(data: bytes) -> tuple[list[bytes], bytes]:
