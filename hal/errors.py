@@ -43,3 +43,7 @@ class WorldError(HalError):
 
 class UpdateError(HalError):
     """A board did not take a new image, or its new image did not prove itself."""
+
+
+class RecordingError(HalError):
+    """A recording cannot be written or read: not one, another version, damaged, or of something else than asked for."""

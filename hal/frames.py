@@ -11,8 +11,12 @@ from hal._native import ffi, lib
 NAMES = {message.type: name for name, message in icd.MESSAGES.items()}
 
 
+DAMAGED = -1
+"""Type of a run of bytes that is no frame; only its `wire` means something."""
+
+
 class Frame(NamedTuple):
-    """A good frame. `wire` is as it is sent, delimiters included."""
+    """A good frame, or one that is `DAMAGED`. `wire` is as it is sent, delimiters included."""
 
     type: int
     src: int
@@ -26,7 +30,12 @@ class Frame(NamedTuple):
     @property
     def name(self) -> str:
         """Its message, by the ICD."""
-        return NAMES.get(self.type, f"type {self.type}")
+        return "damaged bytes" if self.type == DAMAGED else NAMES.get(self.type, f"type {self.type}")
+
+    @property
+    def hashed(self) -> bool:
+        """It counts in sequence and bus hash, as damaged bytes do; HELLO and its like do not."""
+        return self.name not in icd.MESSAGES or icd.MESSAGES[self.name].hashed
 
     def fields(self) -> dict[str, Any]:
         """Header (frame_src, ...) and payload by the names of their fields; `payload` where it cannot be decoded."""
@@ -49,18 +58,31 @@ def encode(name: str, src: int, dst: int, seq: int, t_us: int, **values: Any) ->
     return bytes(ffi.buffer(wire, lib.bus_frame_encode(header, payload, wire)))
 
 
+class Cutter:
+    """Cuts frames from a stream, in chunks of any size."""
+
+    def __init__(self) -> None:
+        self._receiver, self._frame = ffi.new("struct bus_receiver *"), ffi.new("struct bus_frame *")
+        self._at = ffi.new("const uint8_t **")
+        lib.bus_receiver_init(self._receiver)
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Every frame that these bytes complete, damaged ones too."""
+        raw = ffi.from_buffer("uint8_t[]", data)
+        self._at[0] = raw
+        end, f = raw + len(data), self._frame
+        while result := lib.bus_receiver_next(self._receiver, self._at, end, f):
+            wire = ffi.buffer(f.wire, f.wire_length)[:]
+            if result != lib.BUS_RX_FRAME:
+                yield Frame(DAMAGED, 0, 0, 0, 0, 0, b"", wire)
+                continue
+            h = f.header
+            yield Frame(h.type, h.src, h.dst, h.flags, h.seq, h.t_us, ffi.buffer(f.payload, h.length)[:], wire)
+
+
 def decode(data: bytes) -> Iterator[Frame]:
     """Every good frame in `data`."""
-    receiver, f = ffi.new("struct bus_receiver *"), ffi.new("struct bus_frame *")
-    lib.bus_receiver_init(receiver)
-    raw = ffi.from_buffer("uint8_t[]", data)
-    at, end = ffi.new("const uint8_t **", raw), raw + len(data)
-    while result := lib.bus_receiver_next(receiver, at, end, f):
-        if result == lib.BUS_RX_FRAME:
-            h = f.header
-            payload = bytes(ffi.buffer(f.payload, h.length))
-            wire = bytes(ffi.buffer(f.wire, f.wire_length))
-            yield Frame(h.type, h.src, h.dst, h.flags, h.seq, h.t_us, payload, wire)
+    return (frame for frame in Cutter().feed(data) if frame.type != DAMAGED)
 
 
 def difference(ours: bytes, theirs: bytes) -> str:

@@ -6,6 +6,7 @@ Rigs that ship are in hal/rigs; any other is given by its path.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,12 +16,15 @@ from hal.fault_kinds import Fault, Seconds, Target, expand
 from hal.firmware import firmware_hash
 from hal.link import BACKENDS, MADE
 from hal.rig_boards import BoardSpec, read_boards
+from hal.satellite import SHIPPED as SATELLITES
 from hal.satellite import Satellite, find, load_satellite
 from hal.strict import Length, Range, build, read_toml
 
 HERE = Path(__file__).parent
 SHIPPED = HERE / "rigs"
 ORBITS = HERE / "orbits"
+
+_RIG, _SATELLITE, _ORBIT = "rig.toml", "satellite.toml", "orbit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,8 @@ class _File:
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """What a world is made of. `boards` is in index order and complete; `sha256` is over the files it came from."""
+    """What a world is made of. `boards` is in index order and complete; `sha256` is over the file it came from, `texts`
+    holds all that it came from (`load_texts`)."""
 
     name: str
     path: Path
@@ -87,13 +92,11 @@ class Rig:
     timeline: tuple[Entry, ...]
     faults: tuple[Fault, ...]
     sha256: str
+    texts: Mapping[str, str]
     asked: str = "RIG"
     """the name or path that it was loaded by, for messages that name a command"""
-
-    @property
-    def firmware_hash(self) -> bytes:
-        """8 bytes that the HELLO of every board has to name."""
-        return firmware_hash()
+    firmware_hash: bytes = field(default_factory=firmware_hash)
+    """8 bytes that the HELLO of every board has to name"""
 
     @property
     def tick_us(self) -> int:
@@ -139,20 +142,35 @@ class Rig:
 
 def load_rig(name_or_path: str) -> Rig:
     """The rig that ships under this name, or the one at a .toml path. Raises `RigError`."""
-    path = find(name_or_path, SHIPPED, None, "rig")
+    return replace(_load(find(name_or_path, SHIPPED, None, "rig")), asked=name_or_path)
+
+
+def load_texts(texts: Mapping[str, str], folder: Path) -> Rig:
+    """The rig of which another one's `texts` are left: written to `folder`, which stays as long as the rig. Raises
+    `RigError`."""
+    for name, text in texts.items():
+        (folder / Path(name).name).write_text(text, encoding="utf-8")
+    orbits = [folder / name for name in texts if name.startswith(_ORBIT)]
+    return _load(folder / _RIG, folder / _SATELLITE, orbits[0] if orbits else None)
+
+
+def _load(path: Path, satellite_path: Path | None = None, orbit_path: Path | None = None) -> Rig:
+    """The rig at `path`; satellite and orbit from other files than it names, if these are given."""
     file = str(path)
     raw = build(_File, read_toml(path, "rig"), file)
     if not raw.name or "/" in raw.name or raw.name.startswith("."):
         raise RigError(f"{file}: name: '{raw.name}', expected a word without a slash, not beginning with a dot")
     _check_tick(raw.tick_s, f"{file}: tick_s")
-    satellite = load_satellite(raw.satellite, beside=path.parent)
+    satellite_path = satellite_path or find(raw.satellite, SATELLITES, path.parent, "satellite")
+    satellite = load_satellite(str(satellite_path))
+    orbit = _orbit(raw.orbit if orbit_path is None else replace(raw.orbit, tle=str(orbit_path)), path)
     boards = read_boards(raw.boards, satellite.node.count, path)
     timeline = [entry for i, e in enumerate(raw.timeline) for entry in _expand(e, f"{file}: timeline[{i}]")]
     return Rig(
         name=raw.name,
         path=path.resolve(),
         satellite=satellite,
-        orbit=_orbit(raw.orbit, path),
+        orbit=orbit,
         boards=boards,
         seed=raw.seed,
         tick_s=raw.tick_s,
@@ -160,8 +178,17 @@ def load_rig(name_or_path: str) -> Rig:
         timeline=tuple(sorted(timeline, key=lambda e: e.at_s)),
         faults=expand(raw.fault, _target(boards, satellite), file),
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        asked=name_or_path,
+        texts=_texts(path, satellite_path, orbit.tle_path),
     )
+
+
+def _texts(rig: Path, satellite: Path, orbit: Path | None) -> dict[str, str]:
+    """File name -> text. An orbit's name keeps the suffix, which tells its format."""
+    paths = {_RIG: rig, _SATELLITE: satellite} | ({_ORBIT + orbit.suffix: orbit} if orbit is not None else {})
+    try:
+        return {name: path.read_text(encoding="utf-8") for name, path in paths.items()}
+    except (OSError, UnicodeDecodeError) as error:
+        raise RigError(f"{rig}: orbit.tle: cannot be read: {error}") from None
 
 
 def _check_tick(tick_s: float, where: str) -> None:

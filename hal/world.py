@@ -28,6 +28,7 @@ from hal.plant import Plant
 from hal.rig import Rig
 from hal.rig_boards import BoardSpec
 from hal.score import score_of
+from hal.tape import Tape
 
 SAMPLE_PERIOD_S = 10.0
 MAX_RUN_TICKS = 10_000
@@ -43,11 +44,18 @@ class World:
     backend: put every board on this back end ("mock", "process"); None: as the rig says.
     opener: opens links instead of `hal.link.open_link`; every board is then external, mocks too (for tests).
     nvm: folder that keeps the persistent memory of process boards; None: a temporary one.
+    tape: keeps everything that crosses the lines, from the first HELLO on; it is the caller's to close.
     Raises `RigError`, `LinkError`, `BoardRefusedError`.
     """
 
     def __init__(
-        self, rig: Rig, backend: str | None = None, *, opener: Opener | None = None, nvm: Path | None = None
+        self,
+        rig: Rig,
+        backend: str | None = None,
+        *,
+        opener: Opener | None = None,
+        nvm: Path | None = None,
+        tape: Tape | None = None,
     ) -> None:
         self.rig = rig.with_backend(backend).checked()
         self.tick_us = self.rig.tick_us
@@ -66,6 +74,9 @@ class World:
         self._faults = Faults(self.rig, self._world, self._plant, self)
         self._temporary = tempfile.TemporaryDirectory(prefix="dawnline-") if nvm is None else None
         self._nvm = nvm if nvm is not None else Path(self._temporary.name)  # type: ignore[union-attr]
+        self._tape = tape
+        if tape is not None:
+            lib.world_set_tape(self._world, tape.pointer)
         try:
             self._join(list(self.rig.boards))
         except BaseException:
@@ -82,6 +93,7 @@ class World:
         """End child processes, let go of ports. The score stays readable."""
         self._faults.close(self.t_us)
         self._lines.close()
+        lib.world_set_tape(self._world, ffi.NULL)
         if self._temporary is not None:
             self._temporary.cleanup()
         self._closed = True
@@ -119,6 +131,7 @@ class World:
                 result = lib.world_run(self._world, ticks, function, context, self._done)
                 ticks = int(self._done[0])
             self._drain()
+            self._drain_tape()
             _check(result)
             done += ticks
             attention = result == lib.WORLD_ATTENTION
@@ -139,6 +152,7 @@ class World:
             tx.used = len(answer)
         _check(lib.world_tick_commit(self._world))
         self._drain()
+        self._drain_tape()
 
     def _prepare(self, max_ticks: int) -> int:
         """At a tick boundary: faults that are due, lost ports, the orbit. Returns how many ticks may run at once."""
@@ -158,6 +172,7 @@ class World:
         result = lib.world_tick_begin(self._world)
         if result == lib.WORLD_LOG_FULL:
             self._drain()
+            self._drain_tape()
             result = lib.world_tick_begin(self._world)
         _check(result)
         self._lines.exchange()
@@ -174,6 +189,11 @@ class World:
         count = lib.world_take_samples(self._world, rows)
         if count:
             self._samples.append(bytes(ffi.buffer(rows[0], count * ffi.sizeof("struct world_sample"))))
+
+    def _drain_tape(self) -> None:
+        if self._tape is not None:
+            self._tape.t_us = self.t_us
+            self._tape.drain()
 
     # ------------------------------------------------------------ boards
     def kill(self, role: str) -> None:
@@ -214,13 +234,20 @@ class World:
 
     def inject(self, role: str, kind: str, value: float, seed: int) -> None:
         """A fault inside a board, by its back end (`hal.link.Injectable`)."""
-        link = self._lines.link(self.rig.index_of(role))
+        index = self.rig.index_of(role)
+        link = self._lines.link(index)
         if link is None:
             lib.mock_flip(self.mock(role), int(value), seed)
+            self._note_upset(index, int(value), seed)
         elif isinstance(link, Injectable):
             link.inject(kind, value, seed)
+            self._note_upset(index, 0, 0)
         else:
             raise WorldError(f"board {role} on {link.url}: its back end cannot do {kind}")
+
+    def _note_upset(self, index: int, bits: int, seed: int) -> None:
+        if self._tape is not None:
+            self._tape.upset(index, bits, seed)
 
     def link(self, role: str) -> dict[str, int]:
         """The bench's counters of one board's line (csrc/world/world.cdef.h, struct world_link)."""
@@ -255,6 +282,8 @@ class World:
             board = replace(board, cause=cause)
             if spec.backend != "mock" or self._all_external:
                 external.append((spec.link, board))
+                if self._tape is not None and board.nvm is not None:
+                    self._tape.boot(spec.index, cause, board.nvm.read_bytes())
                 continue
             _check(lib.world_join_mock(self._world, spec.index, board.hardware_id, cause))
             self._lines.admit(spec.link, board)

@@ -27,7 +27,8 @@ struct world {
     struct mock **mocks;
     struct bus_batch rx, tx;
     struct sink log, scratch, passing;
-    uint8_t *memory; /* every buffer of bytes, one block */
+    struct tape *tape; /* the caller's; NULL: nothing is recorded */
+    uint8_t *memory;   /* every buffer of bytes, one block */
 };
 
 /* NULL: no such board. */

@@ -6,6 +6,7 @@
 #include "firmware_hash.h"
 #include "plant/plant.h"
 #include "world/state.h"
+#include "world/tape.h"
 
 static int on_done(void *ctx, struct line *l, const struct bus_frame *f) {
     struct world *w = ctx;
@@ -111,8 +112,11 @@ int world_join_mock(struct world *w, uint32_t board, const uint8_t *hardware_id,
     line_restart(l);
     l->external = 0;
     l->stats.state = WORLD_BOARD_JOINING;
+    tape_cut(w->tape, l->board, m);
+    tape_boot(w->tape, l->board, reset_cause, mock_nvm(m));
     mock_boot(m, reset_cause);
     size_t n = mock_take(m, &bytes);
+    tape_line(w->tape, TAPE_FROM_BOARD, l->board, bytes, n);
     line_receive(l, bytes, n, &l->log);
     return WORLD_OK;
 }
@@ -155,6 +159,8 @@ int world_absent(struct world *w, uint32_t board) {
         l->stats.absent_since_tick = w->tick;
         bench_release(&w->bench, (uint16_t)board);
     }
+    if (l->stats.state != WORLD_BOARD_ABSENT)
+        tape_absent(w->tape, l->board);
     l->stats.state = WORLD_BOARD_ABSENT;
     line_absent(l);
     return WORLD_OK;
@@ -164,7 +170,9 @@ size_t world_hello_request(struct world *w, uint32_t board, uint8_t *out) {
     struct line *l = line_of(w, board);
     if (l == NULL || l->stats.state != WORLD_BOARD_JOINING)
         return 0;
-    return line_hello_request(l, out);
+    size_t n = line_hello_request(l, out);
+    tape_line(w->tape, TAPE_TO_BOARD, l->board, out, n);
+    return n;
 }
 
 /* ---------------------------------------------------------------- the tick */
@@ -204,13 +212,14 @@ static void tick_line(struct world *w, struct line *l) {
 int world_tick_begin(struct world *w) {
     if (w->in_tick)
         return WORLD_ERR_STATE;
-    if (w->log.used > LOG_TAKE_BYTES || w->judge.sample_count == w->judge.sample_capacity)
+    if (w->log.used > LOG_TAKE_BYTES || w->judge.sample_count == w->judge.sample_capacity || tape_is_full(w->tape))
         return WORLD_LOG_FULL;
     if (plant_step(w->plant, w->config.dt_us) != PLANT_OK)
         return WORLD_ERR_ORBIT;
     w->in_tick = 1;
     w->tick++;
     w->t_us += w->config.dt_us;
+    tape_tick(w->tape, w->t_us);
     for (uint32_t i = 0; i < w->boards; i++)
         line_begin(&w->lines[i], w->tick, w->t_us);
     deliver(w);
@@ -226,6 +235,7 @@ size_t world_external_tx(struct world *w, uint32_t board, const uint8_t **bytes)
     size_t n = l->out.used - l->sent;
     *bytes = l->out.bytes + l->sent;
     l->sent = l->out.used;
+    tape_line(w->tape, TAPE_TO_BOARD, l->board, *bytes, n);
     return n;
 }
 
@@ -233,8 +243,10 @@ int world_external_rx(struct world *w, uint32_t board, const uint8_t *bytes, siz
     struct line *l = line_of(w, board);
     if (l == NULL)
         return WORLD_ERR_BOARD;
-    if (l->stats.state != WORLD_BOARD_ABSENT)
+    if (l->stats.state != WORLD_BOARD_ABSENT) {
+        tape_line(w->tape, TAPE_FROM_BOARD, l->board, bytes, n);
         line_receive(l, bytes, n, &l->log);
+    }
     return line_rx_state(l);
 }
 
@@ -262,8 +274,11 @@ uint32_t world_waiting(const struct world *w) {
 static void step_mock(struct world *w, struct line *l) {
     struct mock *m = w->mocks[l->board];
     const uint8_t *bytes;
+    tape_cut(w->tape, l->board, m);
+    tape_line(w->tape, TAPE_TO_BOARD, l->board, l->out.bytes, l->out.used);
     mock_receive(m, l->out.bytes, l->out.used);
     size_t n = mock_take(m, &bytes), said = m->died ? m->last_words : n;
+    tape_line(w->tape, TAPE_FROM_BOARD, l->board, bytes, n);
     line_receive(l, bytes, said, &w->log);
     if (m->died) {
         bench_release(&w->bench, l->board);
@@ -342,6 +357,10 @@ int world_run(struct world *w, uint32_t max_ticks, bus_participant step, void *c
 }
 
 /* ---------------------------------------------------------------- what the world knows */
+
+void world_set_tape(struct world *w, struct tape *tape) {
+    w->tape = tape;
+}
 
 int world_in_tick(const struct world *w) {
     return w->in_tick;

@@ -243,3 +243,50 @@ int world_hang(struct world *w, uint32_t board, int on);
 /* The controller alone is about to boot: as world_absent, but its outputs stay and it does not count as an absence. */
 int world_reboot(struct world *w, uint32_t board);
 struct mock *world_mock(struct world *w, uint32_t board); /* NULL: the board is no mock in this process */
+
+/* ---------------------------------------------------------------- recording */
+struct tape;
+
+/* Records of a tape: u8 kind, u32 n (little-endian, as all below), n bytes. Kinds from TAPE_NOTE on are of whoever keeps
+ * the tape. */
+enum tape_kind {
+    TAPE_TICK = 1,       /* u64 t_us: the world begins a tick; what follows is of this tick */
+    TAPE_TO_BOARD = 2,   /* u16 board, bytes that the board was sent: flight's and the bench's */
+    TAPE_FROM_BOARD = 3, /* u16 board, bytes that it sent */
+    TAPE_BOOT = 4,       /* u16 board, u8 reset cause, WORLD_NVM_BYTES or none: the world switches a board on */
+    TAPE_ABSENT = 5,     /* u16 board: switched off, or its line ended */
+    TAPE_STEP = 6,       /* u64 t_us, u32 n, n bytes of records to flight (csrc/bus/batch.h), then those from flight */
+    TAPE_CUT = 7,        /* u16 board, u32 bytes: mock_cut_nvm is armed so when the next TAPE_TO_BOARD or _BOOT comes */
+    TAPE_UPSET = 8,      /* u16 board, u32 bits, u64 seed of mock_flip; 0 bits: done inside another back end */
+    TAPE_NOTE = 16,
+};
+
+struct tape *tape_create(size_t take_bytes); /* NULL: no memory. take_bytes: when tape_is_full says so */
+void tape_destroy(struct tape *t);
+void tape_note(struct tape *t, uint8_t kind, const uint8_t *bytes, size_t n);
+void tape_boot(struct tape *t, uint16_t board, uint8_t cause, const uint8_t *nvm /* or NULL */);
+int tape_is_full(const struct tape *t);
+int tape_failed(const struct tape *t); /* no memory: what came after is not on it */
+size_t tape_used(const struct tape *t);
+size_t tape_take(struct tape *t, const uint8_t **bytes); /* the records so far; valid until the next tape_take */
+
+/* Place of the first record from `at` on whose kind's bit is in `kinds`; n when there is none. */
+size_t tape_find(const uint8_t *records, size_t n, size_t at, uint64_t kinds);
+
+/* The world keeps its lines on the tape from now on (NULL: no more). World_run returns WORLD_LOG_FULL when it is full. */
+void world_set_tape(struct world *w, struct tape *tape);
+
+/* A bus_participant that steps another one and keeps what passed. */
+struct tap {
+    struct tape *tape;
+    bus_participant step;
+    void *ctx;
+};
+int tap_step(void *tap, uint64_t t_us, const struct bus_batch *rx, struct bus_batch *tx);
+
+struct pack;
+size_t pack_bytes(void);
+void pack_reset(struct pack *p);
+size_t pack_bound(size_t n); /* bytes that n packed bytes never exceed */
+size_t pack_records(struct pack *p, const uint8_t *in, size_t n, uint8_t *out, size_t capacity); /* 0: not records */
+int unpack_records(struct pack *p, const uint8_t *in, size_t n, uint8_t *out, size_t capacity); /* -1: not `capacity` */

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hal.cli.common import add_command, print_score, socket_option, speed
 from hal.errors import RigError
 from hal.link import MADE
 from hal.rig import Rig, load_rig
+
+if TYPE_CHECKING:
+    from hal.tape import Tape
 
 
 def add(commands: Any) -> None:
@@ -43,6 +48,7 @@ def add(commands: Any) -> None:
     serve.add_argument(
         "--absent-for", type=float, metavar="SECONDS", help="simulated time that the world runs on alone"
     )
+    serve.add_argument("--record", type=Path, metavar="FILE", help="record the lines of all boards, for `hal replay`")
     serve.add_argument("--for", dest="for_s", type=float, metavar="SECONDS", help="end after so much simulated time")
     socket_option(serve)
 
@@ -70,7 +76,11 @@ def _serve(arguments: argparse.Namespace) -> int:
     rig = _rig(arguments)
     real = not all(board.made for board in rig.boards)
     pace = getattr(arguments, "speed", 1.0 if real else None)
-    with World(rig) as world:
+    with contextlib.ExitStack() as stack:
+        tape = _tape(arguments, rig)
+        if tape is not None:
+            stack.callback(tape.close)
+        world = stack.enter_context(World(rig, tape=tape))
         server = Server(world, arguments.socket or default_socket(rig.name), pace, arguments.absent_speed)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop())
@@ -80,4 +90,12 @@ def _serve(arguments: argparse.Namespace) -> int:
         finally:
             server.close()
         print_score(world.score(), arguments.json)
-    return 0
+    return int(tape is not None and tape.failed is not None)
+
+
+def _tape(arguments: argparse.Namespace, rig: Rig) -> Tape | None:
+    from hal.tape import Tape, header_of
+
+    if arguments.record is None:
+        return None
+    return Tape(arguments.record, header_of(rig, {}), lambda line: print(f"hal: {line}", file=sys.stderr, flush=True))
