@@ -245,7 +245,7 @@ class Executive:
             self.storage.set_meta("session", self.session)
         for event in self.loop.events():
             self.events.emit(event)
-        if attention or self.jobs.changed or t_us >= self._jobs_us:
+        if attention or self.jobs.commanded or t_us >= self._jobs_us:
             self.jobs.update(t_us)
             self._adopt()
             self._jobs_us = t_us + JOBS_US

@@ -75,11 +75,13 @@ class Nodes(Protocol):
 
 
 class JobQueue:
-    """`changed` collects the ids of jobs that storage must learn of; whoever stores them clears it."""
+    """`changed` collects the ids of jobs that storage must learn of; whoever stores them clears it. `commanded`: jobs
+    were submitted or cancelled since the last update."""
 
     def __init__(self, nodes: Nodes, tell: Callable[[Event, int, int, int], None]) -> None:
         self.jobs: dict[int, Job] = {}
         self.changed: set[int] = set()
+        self.commanded = False
         self.counts = dict.fromkeys(JobState, 0)
         self._nodes = nodes
         self._tell = tell
@@ -98,6 +100,7 @@ class JobQueue:
         self.counts[JobState.QUEUED] += 1
         self._enqueue(job)
         self.changed.add(job_id)
+        self.commanded = True
         return True
 
     @property
@@ -113,6 +116,7 @@ class JobQueue:
         self._release(job)
         self._enter(job, JobState.CANCELLED, t_us)
         self._ended.append(job)
+        self.commanded = True
         return True
 
     def restore(self, jobs: Iterable[Job], t_us: int) -> None:
@@ -159,6 +163,7 @@ class JobQueue:
             self._follow(job, self._nodes.view(job.node), t_us)
         if self._queue:
             self._assign(t_us)
+        self.commanded = False
 
     def _follow(self, job: Job, view: NodeView, t_us: int) -> None:
         waited_us = t_us - job.since_us
