@@ -11,3 +11,7 @@ class StorageError(FlightError):
 
 class RadioError(FlightError):
     """The radio cannot listen: malformed address, port in use, not the loopback interface."""
+
+
+class ReplayError(FlightError):
+    """A recording cannot be replayed: it holds no flight, is of other software, or is malformed."""

@@ -21,7 +21,7 @@ from flight.jobs import Job, JobQueue, NodeView
 from flight.loop import ATTENTION_SESSION, PHASE_OFF, PHASE_STOP, Loop
 from flight.pacing import Pacing
 from flight.parameters import Parameters
-from flight.radio import WAIT_S, Radio
+from flight.radio import WAIT_S, GroundLink
 from flight.storage import Storage
 from flight.telecommand import Telecommand, from_timeline
 from flight.telemetry import Telemetry
@@ -91,7 +91,7 @@ class Executive:
         port: BusPort,
         storage: Storage,
         *,
-        radio: Radio | None = None,
+        radio: GroundLink | None = None,
         pacing: Pacing | None = None,
         timeline: Sequence[Entry] = (),
         tap: Callable[[bytes], None] | None = None,
@@ -124,7 +124,7 @@ class Executive:
         self._jobs_us = 0
         self._skipped_bytes = 0
         self._storage_failed = 0
-        self._ended = False
+        self._ended = self._closed = False
         self._start(port.t_us)
 
     # ------------------------------------------------------------ start
@@ -208,7 +208,7 @@ class Executive:
             pacing.wait_until(port.t_us + ticks * port.tick_us)
         if self._batch is not None:
             ticks = min(ticks, self._batch)
-        pacing.begin()
+        pacing.begin_fast()
         waited_ns = port.waited_ns
         done = port.run(ticks, self.loop.step, self.loop.ctx)
         slip_us = pacing.end_fast(done, port.tick_us, port.waited_ns - waited_ns)
@@ -261,7 +261,7 @@ class Executive:
 
     def _slow(self, attention: int) -> None:
         t_us = self.port.t_us
-        self.pacing.begin()
+        self.pacing.begin_slow()
         self._slow_us = (t_us // SLOW_US + 1) * SLOW_US
         if t_us >= self._forecast_us:
             self._look_ahead(t_us)
@@ -305,7 +305,10 @@ class Executive:
         self.telemetry.flush()
 
     def close(self) -> None:
-        """Store what is left and let go of radio and storage; the port is its owner's."""
+        """Store what is left and let go of radio and storage; the port is its owner's. May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
         self._end_of_run()
         if self.radio is not None:
             self.radio.close()

@@ -15,7 +15,7 @@ from flight.jobs import Job, JobQueue
 from flight.loop import Loop
 from flight.pacing import Pacing
 from flight.parameters import Parameters
-from flight.radio import Radio
+from flight.radio import GroundLink
 from flight.telemetry import Telemetry
 from hal.port import BusPort
 
@@ -45,7 +45,7 @@ class Housekeeping:
         telemetry: Telemetry,
         events: Events,
         pacing: Pacing,
-        radio: Radio | None,
+        radio: GroundLink | None,
         boot_count: int,
         port: BusPort,
     ) -> None:

@@ -47,8 +47,15 @@ class Pacing:
         """Sleep until the moment of t_us."""
         self._pacer.wait_until(t_us)
 
-    def begin(self) -> None:
-        """A group begins to run."""
+    def begin_fast(self) -> None:
+        """The fast group begins to run."""
+        self._begin()
+
+    def begin_slow(self) -> None:
+        """The slow group begins to run."""
+        self._begin()
+
+    def _begin(self) -> None:
         if self._clock:
             self._from = time.perf_counter_ns()
 

@@ -12,6 +12,7 @@ import ipaddress
 import select
 import socket
 from collections.abc import Iterator
+from typing import Protocol
 
 from flight import icd
 from flight._native import ffi, lib
@@ -41,6 +42,51 @@ def parse_address(text: str) -> tuple[str, int]:
     if not loopback:
         raise RadioError(f"radio '{text}' is not on the loopback interface, expected tcp:127.0.0.1:PORT")
     return host.strip("[]"), int(port)
+
+
+class GroundLink(Protocol):
+    """What the rest of flight knows of a radio."""
+
+    @property
+    def dropped(self) -> int:
+        """Packets that a station had no place for."""
+        ...
+
+    @property
+    def skipped_bytes(self) -> int:
+        """Bytes that were no telecommand."""
+        ...
+
+    @property
+    def stations(self) -> int:
+        """How many are connected."""
+        ...
+
+    @property
+    def held(self) -> bool:
+        """A station holds time."""
+        ...
+
+    @property
+    def go_us(self) -> int:
+        """How far the holder lets the satellite run."""
+        ...
+
+    def poll(self, wait_s: float = 0.0) -> list[Telecommand]:
+        """Everything that has arrived, in order; waits for the first byte for up to wait_s."""
+        ...
+
+    def send(self, packets: bytes, count: int) -> None:
+        """So many whole packets to every station."""
+        ...
+
+    def tell_time(self, t_us: int) -> None:
+        """The holder learns where the satellite stands."""
+        ...
+
+    def close(self) -> None:
+        """Close every line. May be called twice."""
+        ...
 
 
 class _Station:

@@ -36,6 +36,7 @@ CREATE TABLE job (
     checkpoint_mu INTEGER NOT NULL, restarts INTEGER NOT NULL
 );
 """
+_DUMPED = (("meta", ""), ("parameter", ""), ("wanted", ""), ("command", "WHERE stage = 'accepted'"), ("job", ""))
 _JOB = "INSERT OR REPLACE INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -117,6 +118,21 @@ class Storage:
         rows = self._rows("SELECT id, request, ack, name, args, t_us FROM command WHERE stage = 'accepted' ORDER BY id")
         for number, request, ack, name, args, t_us in rows:
             yield JournalEntry(number, request, ack, name, json.loads(args), t_us)
+
+    def dump(self) -> dict[str, list[list[Any]]]:
+        """Everything that a flight reads at its start: rows by table, for `restore`."""
+        return {name: [list(row) for row in self._rows(f"SELECT * FROM {name} {which}")] for name, which in _DUMPED}
+
+    def restore(self, content: dict[str, list[list[Any]]]) -> None:
+        """Take what another storage has dumped, into an empty one. Raises `StorageError` for what is no dump."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for name, _ in _DUMPED:
+                for row in content[name]:
+                    self._db.execute(f"INSERT INTO {name} VALUES ({', '.join('?' * len(row))})", row)
+            self._db.execute("COMMIT")
+        except (sqlite3.Error, KeyError, TypeError) as error:
+            raise StorageError(f"storage {self.path}: cannot be restored: {error}") from None
 
     def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         try:

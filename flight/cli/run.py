@@ -7,9 +7,10 @@ import contextlib
 import json
 import math
 import signal
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,18 +23,22 @@ from flight.icd import Event
 from flight.loop import LoopEvent
 from flight.pacing import Pacing
 from flight.radio import Radio, parse_address
+from flight.replay.recorder import RecordedPacing, RecordedRadio, RecordedStorage, Recorder
 from flight.storage import Storage
-from ground.recorder import Recorder
+from ground.recorder import Recorder as Downlink
 from hal.link import MADE
 from hal.pacing import parse_speed
+from hal.port import BusPort
 from hal.remote import RemoteWorld
 from hal.rig import Rig, load_rig
+from hal.tape import Tape, header_of
 from hal.world import World
 
 EXAMPLE = """examples:
   flight run --rig demo --orbits 1 --json
   flight run --rig desk --backend process --for 600
   flight run --rig demo --speed 100 --radio tcp:127.0.0.1:10025
+  flight run --rig desk --for 600 --record desk.rec
   flight run --world /run/user/1000/dawnline/demo.sock --storage flight-state
 """
 
@@ -98,6 +103,7 @@ def add(commands: Any) -> None:
     )
     p.add_argument("--no-timeline", action="store_true", help="do not fly the rig's timeline")
     p.add_argument("--storage", type=Path, metavar="DIR", help="what survives a restart (default: a temporary folder)")
+    p.add_argument("--record", type=Path, metavar="FILE", help="record the flight, for `flight replay`")
     p.add_argument("--report", type=Path, metavar="FILE", help="write an HTML report of the flight")
     p.add_argument("--json", action="store_true", help="print the result as JSON")
     p.set_defaults(function=command)
@@ -110,7 +116,9 @@ class _Flight:
     port: World | RemoteWorld
     executive: Executive
     pacing: Pacing
+    downlink: Downlink | None
     recorder: Recorder | None
+    tape: Tape | None
     losses: int = 0
 
 
@@ -129,14 +137,23 @@ def command(args: argparse.Namespace) -> int:
         with Progress(flight.executive, begun_us, until_us, quiet=args.json) as progress:
             flight.executive.run(until_us, lambda: stop() or progress.tick())
         wall_s = time.monotonic() - started
+        _end(flight)
         result = _result(flight, begun_us, wall_s)
         print(json.dumps(result, indent=2) if args.json else _text(result), flush=True)  # before a report that may fail
-        if flight.recorder is not None:
+        if flight.downlink is not None:
             from ground.report import write_report
 
             truth = flight.port.truth() if isinstance(flight.port, World) else None
-            write_report(args.report, flight.recorder, truth, result)
-    return 0
+            write_report(args.report, flight.downlink, truth, result)
+    return int(flight.tape is not None and flight.tape.failed is not None)
+
+
+def _end(flight: _Flight) -> None:
+    """In order: what was not stored or sent yet, then the recording's end."""
+    flight.executive.close()
+    if flight.recorder is not None and flight.tape is not None:
+        flight.recorder.finish()
+        flight.tape.close()
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -162,28 +179,73 @@ def _rig(args: argparse.Namespace) -> Rig:
 
 def _build(args: argparse.Namespace, rig: Rig | None, stack: contextlib.ExitStack) -> _Flight:
     """Everything that can be refused is opened before the first tick."""
-    radio = Radio(*parse_address(args.radio)) if args.radio else None
+    recorder = Recorder() if args.record else None
+    radio = _radio(args, recorder)
     if radio is not None:
         stack.callback(radio.close)
     directory = args.storage or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dawnline-")))
-    storage = Storage(directory)
+    storage = Storage(directory) if recorder is None else RecordedStorage(directory, recorder)
     stack.callback(storage.close)
-    port: World | RemoteWorld = RemoteWorld(args.world) if rig is None else World(rig)
-    stack.callback(port.close)
-    pacing = Pacing(_pace(args, port.rig))
-    recorder = Recorder() if args.report is not None else None
+    world, tape = _world(args, rig, stack)
+    pace = _pace(args, world.rig)
+    downlink = Downlink() if args.report is not None else None
+    taps = [downlink.feed] if downlink else []
+    port: BusPort = world
+    if recorder is not None and tape is not None:
+        port = recorder.start(tape, world, storage, timeline=not args.no_timeline)
+        taps.append(recorder.packets)
+    pacing = Pacing(pace) if recorder is None else RecordedPacing(pace, recorder)
     executive = Executive(
         port, storage, radio=radio, pacing=pacing, timeline=() if args.no_timeline else port.rig.timeline,
-        tap=recorder.feed if recorder else None,
+        tap=_tee(taps) if taps else None,
     )  # fmt: skip
     stack.callback(executive.close)
-    flight = _Flight(port, executive, pacing, recorder)
+    if recorder is not None:
+        recorder.follow(executive)
+    flight = _Flight(world, executive, pacing, downlink, recorder, tape)
 
     def count(event: LoopEvent) -> None:
         flight.losses += event.code == Event.BOARD_LOST
 
     executive.events.listeners.append(count)
     return flight
+
+
+def _tee(taps: Sequence[Callable[[bytes], None]]) -> Callable[[bytes], None]:
+    def tee(data: bytes) -> None:
+        for tap in taps:
+            tap(data)
+
+    return tee
+
+
+def _radio(args: argparse.Namespace, recorder: Recorder | None) -> Radio | None:
+    if not args.radio:
+        return None
+    host, port = parse_address(args.radio)
+    return Radio(host, port) if recorder is None else RecordedRadio(host, port, recorder)
+
+
+def _world(
+    args: argparse.Namespace, rig: Rig | None, stack: contextlib.ExitStack
+) -> tuple[World | RemoteWorld, Tape | None]:
+    """The world to fly, and the tape that keeps it: its lines as well, when it is in this process."""
+
+    def tape(rig: Rig) -> Tape | None:
+        if args.record is None:
+            return None
+        made = Tape(args.record, header_of(rig, {}), lambda line: print(f"flight: {line}", file=sys.stderr))
+        stack.callback(made.close)
+        return made
+
+    if rig is None:
+        remote = RemoteWorld(args.world)
+        stack.callback(remote.close)
+        return remote, tape(remote.rig)
+    kept = tape(rig)
+    world = World(rig, tape=kept)
+    stack.callback(world.close)
+    return world, kept
 
 
 def _pace(args: argparse.Namespace, rig: Rig) -> float | None:
@@ -246,6 +308,7 @@ def _result(flight: _Flight, begun_us: int, wall_s: float) -> dict[str, Any]:
         "mode": int(status.mode),
         "slips": flight.pacing.slips,
         "jitter_us": _jitter(flight.pacing),
+        "recording": flight.tape and {"file": str(flight.tape.path), "bytes": flight.tape.size},
     }
 
 
