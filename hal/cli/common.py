@@ -60,11 +60,16 @@ def print_score(score: dict[str, Any], as_json: bool) -> None:
         print(json.dumps(score), flush=True)
         return
     errors = {name: count for name, count in score["link_errors"].items() if count}
+    faults = [
+        " ".join(str(f[key]) for key in ("kind", "board", "sensor", "index") if f[key] is not None) + f" ({f['hits']})"
+        for f in score["faults"]
+    ]
     for name, value in (
         ("simulated", f"{score['sim_s']:.1f} s in {score['ticks']} ticks, {score['late_ticks']} late"),
         ("eclipse", f"{score['eclipse_s']:.1f} s"),
         ("violations", ", ".join(f"{name} {count}" for name, count in score["violations"].items())),
         ("link errors", errors or "none"),
+        ("faults (hits)", ", ".join(faults) or "none"),
         ("compute", f"{score['compute']['work']:.0f} work units, {score['compute']['gpu_hours']:.2f} GPU h"),
         ("least charge", f"{score['energy']['soc_min']:.1%}"),
         ("bus hash", score["bus_sha256"]),

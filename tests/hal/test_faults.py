@@ -16,7 +16,7 @@ from hal.fault_kinds import BOARD, KINDS, LINK, PLANT, SENSOR, Fault, Kind, name
 from hal.link import Board, Link, open_link
 from hal.rig import Rig, load_rig
 from hal.world import World
-from tests.hal.talker import Talker, small_rig
+from tests.hal.talker import Damaged, Talker, small_rig
 from tests.tools import NEEDS_QEMU
 
 TICKS = 320  # reports of both ends every 10 s, the last well behind the end of every fault
@@ -152,6 +152,23 @@ def test_the_seed_decides(rig: Rig, kind: Kind) -> None:
         other.links["node1"]["tx_bytes"] - fly(clean).links["node1"]["tx_bytes"]
         != again.links["node1"]["tx_bytes"] - fly(rig).links["node1"]["tx_bytes"]
     )
+
+
+def test_the_same_bytes_whatever_runs_at_once(rig: Rig) -> None:
+    faults = [Fault("reset", 1.0, board="node0"), Fault("boot_loop", 2.0, 5.0, board="node1", value=0.7)]
+    faults += [
+        Fault("noise", 0.55, 6.0, board="nodes", sensor="die_cdeg", value=90),
+        Fault("hang", 3, 2, board="power"),
+    ]
+    faulty = with_faults(rig, *faults)
+
+    def quiet(batch: int) -> str:
+        with World(faulty) as world:
+            while world.tick < TICKS:
+                world.run(min(batch, TICKS - world.tick))
+            return world.bus_sha256()
+
+    assert len({quiet(1), quiet(7), quiet(TICKS)}) == 1
 
 
 # ---------------------------------------------------------------- links
@@ -302,6 +319,30 @@ def _payloads(flown: Flown, kind: str) -> list[bytes]:
     return talker.of_type(kind, NODE1)
 
 
+def test_a_board_behind_a_lossy_line_goes_on_although_the_first_word_to_it_is_lost(
+    rig: Rig,
+) -> None:
+    transfers = 0
+
+    def lose(data: bytes) -> bytes:
+        nonlocal transfers
+        transfers += 1
+        return b"" if transfers == 11 else data  # ten ticks, a hang, and what follows it
+
+    def opener(url: str, board: Board) -> Link:
+        link = open_link(url, board)
+        return Damaged(link, to_board=lose) if board.role == "node1" else link
+
+    faulty = with_faults(rig, Fault("hang", AT_S, 2.0, board="node1"))
+    with World(faulty) as whole, World(faulty, opener=opener) as hit:
+        for _ in range(60):
+            whole.step(None)
+            hit.step(None)
+            assert hit.link("node1")["state_hash"] == whole.link("node1")["state_hash"]
+        assert hit.link("node1")["retransmissions"] >= 1
+        assert hit.link("node1")["absences"] == 0
+
+
 def test_a_reset_leaves_what_the_controller_drives(tmp_path: Path) -> None:
     """The bench keeps the outputs over a reset and over a hang, and lets a board's lines fall when its power goes."""
     seen = {}
@@ -435,5 +476,11 @@ def test_a_write_cannot_be_cut_in_a_board_behind_a_link(rig: Rig) -> None:
 def test_a_group_is_for_rig_files(tmp_path: Path) -> None:
     faulty = small_rig(tmp_path, '[[fault]]\nkind = "drop"\nat_s = 1\nboard = "nodes"\nrate = 0.5\n')
     assert [f.board for f in faulty.faults] == ["node0", "node1", "node2"]
+    talker = Talker(3)
+    with World(faulty) as world:
+        for _ in range(100):
+            world.step(talker)
+    silent = {tuple(node + 1 in heard for heard in talker.heard) for node in range(3)}
+    assert len(silent) == 3, "each has its own chance"
     with World(faulty) as world, pytest.raises(WorldError, match="'all' is for rig files, expected one board"):
         world.fault("drop", board="all")
