@@ -96,7 +96,7 @@ demo: build
 test: $(VENV)/.test $(VENV)/.built $(VENV)/.firmware
 	$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
-lint: $(VENV)/.test $(VENV)/.built
+lint: $(VENV)/.test $(VENV)/.built $(VENV)/.firmware
 	$(PY) -m pytest tests/repo $(ARGS)
 
 # The C under gcc's sanitizer for undefined behaviour and address errors, in a build of its own.
