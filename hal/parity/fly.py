@@ -58,6 +58,12 @@ def scenario(rig: Rig, ticks: int) -> Rig:
         fault("hang", 0.65, 0.68, min(2, last)),
         fault("overdraw", 0.72, 0.78, last, 0.3),
         Fault("off", 0.8 * length_s, 0.02 * length_s, f"node{last}"),
+        Fault("flip", 0.22 * length_s, 0.02 * length_s, "power", rate=1e-3, direction="both"),
+        Fault("drop", 0.45 * length_s, 0.03 * length_s, "node0", rate=0.1, direction="both"),
+        Fault("stuck", 0.25 * length_s, 0.03 * length_s, "node0", sensor="die_cdeg"),
+        Fault("noise", 0.26 * length_s, 0.03 * length_s, "power", value=300, sensor="bus_mv"),
+        Fault("reset", 0.62 * length_s, board="node0"),
+        Fault("hang", 0.84 * length_s, 0.01 * length_s, "node0", value=1),
     )
     orbit = replace(rig.orbit, start_s=ECLIPSE_S - 0.25 * length_s)
     return replace(rig, orbit=orbit, faults=faults, timeline=()).with_tick(TICK_S)
