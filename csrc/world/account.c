@@ -27,11 +27,20 @@ static uint32_t unexplained_frames(const struct epoch *e) {
     return beyond(e->missing_frames, e->hw_lost / BUS_WIRE_OVERHEAD);
 }
 
-void account_boot(struct account *a, const struct bus_hello *hello, const struct tally *at, int heard,
-                  const struct tally *rx_slack) {
+void account_answered(struct account *a, const struct tally *asked) {
+    a->proven = *asked;
+    a->epoch.answered = 1;
+}
+
+static struct tally sum(const struct tally *a, const struct tally *b) {
+    return (struct tally){a->bytes + b->bytes, a->frames + b->frames};
+}
+
+void account_boot(struct account *a, const struct bus_hello *hello, const struct tally *at, int heard) {
     struct epoch *e = &a->epoch;
-    struct tally doubt = since(at, &a->proven);
-    int stranger = !e->begun || memcmp(hello->hardware_id, e->hardware_id, sizeof e->hardware_id) != 0;
+    const struct tally none = {0, 0};
+    struct tally doubt = since(at, &a->proven), reset = sum(&doubt, e->answered ? &none : &e->lost_at_reset);
+    struct tally to_board = e->answered ? none : e->lost_to_board;
     a->stats->unexplained_bytes += unexplained_bytes(e);
     a->stats->unexplained_frames += unexplained_frames(e);
     a->stats->lost_at_reset_bytes += (uint32_t)doubt.bytes;
@@ -40,12 +49,12 @@ void account_boot(struct account *a, const struct bus_hello *hello, const struct
     a->proven = *at;
     *e = (struct epoch){.tx_base = *at,
                         .rx_base = a->rx,
-                        .lost_at_reset = doubt,
-                        .rx_slack = heard ? (struct tally){0, 0} : *rx_slack,
+                        .lost_at_reset = reset,
+                        .lost_to_board = to_board,
                         .boot_count = hello->boot_count,
                         .damage_here = a->stats->damaged_received,
                         .begun = 1,
-                        .known = (uint8_t)(heard || !stranger)};
+                        .known = (uint8_t)heard};
     memcpy(e->hardware_id, hello->hardware_id, sizeof e->hardware_id);
 }
 
@@ -59,8 +68,8 @@ void account_resume(struct account *a) {
     a->proven = a->tx;
     a->stats->lost_to_board_bytes += (uint32_t)doubt.bytes;
     a->stats->lost_to_board_frames += (uint32_t)doubt.frames;
-    e->lost_to_board.bytes += doubt.bytes;
-    e->lost_to_board.frames += doubt.frames;
+    e->lost_to_board = sum(&e->lost_to_board, &doubt);
+    e->answered = 0;
     e->tx_bytes += (int32_t)doubt.bytes;
     e->tx_frames += (int32_t)doubt.frames;
 }
@@ -103,7 +112,6 @@ static void compare_to_board(struct account *a, const struct bus_link_report *r,
     bytes = give_back(bytes, &e->lost_at_reset.bytes, &s->lost_at_reset_bytes);
     frames = give_back(frames, &e->lost_to_board.frames, &s->lost_to_board_frames);
     frames = give_back(frames, &e->lost_at_reset.frames, &s->lost_at_reset_frames);
-    e->lost_to_board = e->lost_at_reset = (struct tally){0, 0}; /* the rest is lost for good */
     if (bytes > 0)
         e->missing_bytes += size_of(bytes);
     else if (damage || e->outage)
@@ -118,10 +126,6 @@ static void compare_to_board(struct account *a, const struct bus_link_report *r,
         s->unexplained_frames += size_of(frames);
 }
 
-static int32_t without_slack(int32_t change, uint64_t slack) {
-    return change <= 0 ? change : (uint64_t)change > slack ? change - (int32_t)slack : 0;
-}
-
 static void compare_from_board(struct account *a, const struct bus_link_report *r, size_t wire_length, int damage) {
     struct epoch *e = &a->epoch;
     struct world_link *s = a->stats;
@@ -130,9 +134,6 @@ static void compare_from_board(struct account *a, const struct bus_link_report *
     int32_t frames = change_of(-difference_of(frames_heard, e->rx_base.frames, r->tx_frames), &e->rx_frames);
     if (!e->known)
         return;
-    bytes = without_slack(bytes, e->rx_slack.bytes);
-    frames = without_slack(frames, e->rx_slack.frames);
-    e->rx_slack = (struct tally){0, 0};
     if (bytes > 0 && e->outage)
         s->lost_from_board_bytes += size_of(bytes);
     else if (bytes < 0 && (damage || e->outage))
@@ -169,6 +170,7 @@ void account_report(struct account *a, const struct bus_link_report *r, size_t w
     e->damage_here = a->stats->damaged_received;
     e->outage = 0;
     e->known = 1;
+    e->lost_to_board = e->lost_at_reset = (struct tally){0, 0}; /* what is lost now is lost for good */
     a->stats->comparisons++;
 }
 

@@ -28,8 +28,9 @@ struct epoch {
     uint16_t damage_there;
     uint8_t hardware_id[12];
     uint8_t begun;
-    uint8_t known;  /* 0: joined in the middle of it; its first report sets the bases */
-    uint8_t outage; /* since the last comparison */
+    uint8_t answered; /* since something was named: what is older than the answer does not arrive any more */
+    uint8_t known;    /* 0: nobody heard the boot; its first report sets the bases */
+    uint8_t outage;   /* since the last comparison */
     struct bus_link_report report;
     struct bus_hardware_report hardware;
 };
@@ -44,10 +45,11 @@ struct account {
 /* 1 when this is the board and the boot of the current epoch. */
 int account_is_same(const struct account *a, const struct bus_hello *hello);
 
-/* A HELLO tells of a boot. at: of tx, what was on its way before it. heard: the boot's own HELLO, so that nothing of
- * this boot came before; else rx_slack: of rx, what may have. */
-void account_boot(struct account *a, const struct bus_hello *hello, const struct tally *at, int heard,
-                  const struct tally *rx_slack);
+/* The board has answered a TICK; asked: of tx, up to it. */
+void account_answered(struct account *a, const struct tally *asked);
+
+/* A HELLO tells of a boot. at: of tx, what was on its way before it. heard: it is the boot's own. */
+void account_boot(struct account *a, const struct bus_hello *hello, const struct tally *at, int heard);
 
 /* The line ended; and is there again, with the boot of before. */
 void account_outage(struct account *a);

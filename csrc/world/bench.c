@@ -136,8 +136,6 @@ static void tick_power(struct bench *b, struct line *l, struct sink *log, int al
 }
 
 void bench_tick(struct bench *b, struct line *l, struct sink *log, int all_pages) {
-    if (l->resumes)
-        line_resume(l);
     line_open(l);
     if (l->board == 0)
         tick_power(b, l, log, all_pages);

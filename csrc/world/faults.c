@@ -63,7 +63,8 @@ int world_hang(struct world *w, uint32_t board, int on) {
         return WORLD_ERR_BOARD;
     if (w->in_tick)
         return WORLD_ERR_STATE;
-    l->resumes = (uint8_t)(l->hung && !on && l->stats.state == WORLD_BOARD_PRESENT);
+    if (l->hung && !on && l->stats.state == WORLD_BOARD_PRESENT)
+        l->unsure = 1; /* a TICK behind a HELLO_REQ may be of any time */
     l->hung = (uint8_t)(on != 0);
     return WORLD_OK;
 }

@@ -52,7 +52,7 @@ void line_restart(struct line *l) {
     l->out.used = l->forward.used = l->held.used = l->log.used = 0;
     l->tick_at = l->tick_end = l->sent = l->later = 0;
     l->said_hello = l->new_hello = l->heard_boot = 0;
-    l->open = l->booting = l->fresh = l->expect_set = l->damaged = l->answered = l->resumes = 0;
+    l->open = l->booting = l->fresh = l->expect_set = l->damaged = l->answered = l->unsure = 0;
     l->bench_seq = 0;
 }
 
@@ -87,7 +87,23 @@ void line_flight_bytes(struct line *l, struct sink *log) {
     }
 }
 
+size_t line_hello_request(struct line *l, uint8_t out[static BUS_MAX_WIRE]) {
+    struct bus_header h = {
+        .type = BUS_MSG_HELLO_REQ, .src = BUS_ADDRESS_BENCH, .dst = BUS_ADDRESS_ANY, .t_us = l->t_us};
+    size_t n = bus_frame_encode(&h, NULL, out);
+    l->stats.tx_frames++;
+    l->stats.tx_bytes += n;
+    return n;
+}
+
+static void request_hello(struct line *l) {
+    uint8_t wire[BUS_MAX_WIRE];
+    sink_put(&l->out, wire, line_hello_request(l, wire));
+}
+
 void line_open(struct line *l) {
+    if (l->unsure)
+        request_hello(l);
     l->tick_at = l->tick_end = l->out.used;
     l->open = 1;
     l->fresh = 0;
@@ -122,25 +138,6 @@ void line_bench_frame(struct line *l, uint8_t type, const uint8_t *payload, size
     l->asked = l->account.tx;
     if (wire != NULL)
         log_put(log, l->tick, l->board, LOG_TO_BOARD, wire, length);
-}
-
-size_t line_hello_request(struct line *l, uint8_t out[static BUS_MAX_WIRE]) {
-    struct bus_header h = {
-        .type = BUS_MSG_HELLO_REQ, .src = BUS_ADDRESS_BENCH, .dst = BUS_ADDRESS_ANY, .t_us = l->t_us};
-    size_t n = bus_frame_encode(&h, NULL, out);
-    l->stats.tx_frames++;
-    l->stats.tx_bytes += n;
-    return n;
-}
-
-static void request_hello(struct line *l) {
-    uint8_t wire[BUS_MAX_WIRE];
-    sink_put(&l->out, wire, line_hello_request(l, wire));
-}
-
-void line_resume(struct line *l) {
-    request_hello(l);
-    l->resumes = 0;
 }
 
 /* A board that has booted unheard takes no repeated TICK before the bench has asked for its HELLO. */
@@ -211,8 +208,7 @@ static void tell_boot(struct line *l, const struct bus_frame *f) {
 }
 
 static void begin_epoch(struct line *l, const struct tally *at) {
-    struct tally slack = {l->account.rx.bytes - l->rx_done.bytes, l->account.rx.frames - l->rx_done.frames};
-    account_boot(&l->account, &l->hello, at, l->heard_boot, &slack);
+    account_boot(&l->account, &l->hello, at, l->heard_boot);
     l->fresh = 1;
     l->expect_set = l->answered = 0;
     l->done_pages = 0;
@@ -221,7 +217,8 @@ static void begin_epoch(struct line *l, const struct tally *at) {
 /* A board that is there has booted. */
 static void on_boot(struct line *l, const struct bus_frame *f) {
     int mid_tick = l->open && !l->booting, unsent = mid_tick && l->sent == 0;
-    begin_epoch(l, unsent ? &l->begin : &l->account.tx);
+    /* When the boot was not heard, nobody knows which bytes of this tick came before it: they stay in doubt. */
+    begin_epoch(l, unsent || (mid_tick && !l->heard_boot) ? &l->begin : &l->account.tx);
     if (f->header.dst == BUS_ADDRESS_BENCH)
         tell_boot(l, f);
     else
@@ -242,6 +239,8 @@ void line_admit(struct line *l) {
     }
     l->stats.state = WORLD_BOARD_PRESENT;
     l->fresh = 1;
+    if (l->from_board.used)
+        l->account.rx.bytes += l->from_board.used + 1u; /* and the delimiter: the rest of this frame counts as well */
 }
 
 static void on_hello(struct line *l, const struct bus_frame *f) {
@@ -252,6 +251,7 @@ static void on_hello(struct line *l, const struct bus_frame *f) {
     l->hello = damaged ? (struct bus_hello){0} : hello;
     if (damaged)
         return;
+    l->unsure = 0;
     int is_new = !account_is_same(&l->account, &hello) || (l->booting && boot);
     if (l->stats.state == WORLD_BOARD_PRESENT && is_new)
         on_boot(l, f);
@@ -263,7 +263,7 @@ static void on_report(struct line *l, const struct bus_frame *f) {
     struct bus_link_report r;
     int now = l->open && f->header.t_us == l->t_us; /* else it was on its way when the line ended */
     if (now && bus_link_report_decode(&r, f->payload, f->header.length) == 0)
-        account_report(&l->account, &r, f->wire_length, l->copies == 0);
+        account_report(&l->account, &r, f->wire_length, l->copies == 0 && !l->unsure);
 }
 
 static void on_outside(struct line *l, const struct bus_frame *f) {
@@ -283,8 +283,7 @@ static void on_outside(struct line *l, const struct bus_frame *f) {
 }
 
 static void close_tick(struct line *l, int flags) {
-    l->account.proven = l->asked;
-    l->rx_done = l->account.rx;
+    account_answered(&l->account, &l->asked);
     l->answered = 1;
     l->booting = flags & BUS_DONE_FLAG_RESET ? 1 : 0;
     l->open = l->booting;
@@ -296,8 +295,10 @@ static void on_bench_frame(struct line *l, const struct bus_frame *f, struct sin
     int repeat = f->header.flags & BUS_FRAME_FLAG_REPEAT;
     int done = type == BUS_MSG_DONE_NODE || type == BUS_MSG_DONE_POWER;
     if (!repeat) {
-        if (l->expect_set && f->header.seq != l->expect_seq)
+        if (l->expect_set && f->header.seq != l->expect_seq) {
             l->stats.gaps_received++;
+            l->unsure = 1;
+        }
         l->expect_seq = (uint16_t)(f->header.seq + 1);
         l->expect_set = 1;
         log_put(log, l->tick, l->board, LOG_FROM_BOARD, f->wire, f->wire_length);
@@ -306,9 +307,10 @@ static void on_bench_frame(struct line *l, const struct bus_frame *f, struct sin
     int flags = awaited ? l->done(l->done_ctx, l, f) : LINE_DONE_BAD;
     if (flags == LINE_DONE_INCOMPLETE)
         l->damaged = 1;
-    else if (flags < 0)
-        l->stats.stray_done += !repeat; /* a repeated one answers what was sent again too early */
-    else if (done)
+    else if (flags < 0 && !repeat && (l->answered || f->header.t_us >= l->t_us))
+        l->stats.stray_done++; /* a repeated one was asked for twice; before its first answer, a boot may step a late
+                                  TICK */
+    else if (flags >= 0 && done)
         close_tick(l, flags);
 }
 
@@ -336,6 +338,7 @@ static void on_frame(struct line *l, const struct bus_frame *f, struct sink *log
 }
 
 static void on_damage(struct line *l, const struct bus_frame *f, struct sink *log) {
+    l->unsure = 1;
     if (l->stats.state != WORLD_BOARD_PRESENT || l->booting)
         return; /* what a line carried before its board said who it is */
     l->stats.damaged_received++;

@@ -37,17 +37,16 @@ struct line {
     uint8_t booting; /* DONE told of a reset: the boot's HELLO is waited for, its end of the line is deaf until then */
     uint8_t fresh;   /* said a boot's HELLO since the last tick began: all pages next */
     uint8_t hung;    /* by a fault: gets neither bytes nor TICK */
-    uint8_t resumes; /* it has just gone on: the next TICK comes behind a HELLO_REQ */
     uint8_t expect_set; /* expect_seq is valid */
     uint8_t damaged;    /* something arrived damaged since the TICK was last sent: perhaps the answer */
     uint8_t copies;     /* how often the TICK was sent again */
     uint8_t answered;   /* this boot has answered a TICK */
+    uint8_t unsure;     /* a HELLO may have got lost, or it stood still: the next TICK comes behind a request */
     uint16_t bench_seq, expect_seq;
     uint64_t tick, t_us; /* of the open tick */
     uint64_t done_pages; /* pages of done_channels that arrived in it */
     struct account account;
     struct tally begin, asked; /* of the account's tx: when the tick began; behind its TICK as sent first */
-    struct tally rx_done;      /* of the account's rx: when the last tick closed */
     size_t tick_at, tick_end;  /* in out: the TICK frames */
     size_t sent;               /* in out: what world_external_tx has given out */
     size_t later;              /* bytes at the end of `forward` that flight hears one tick later: what a boot says */
@@ -77,8 +76,6 @@ void line_admit(struct line *l);
 void line_begin(struct line *l, uint64_t tick, uint64_t t_us);
 void line_flight_bytes(struct line *l, struct sink *log);
 void line_open(struct line *l);
-/* Before line_open, for a board that stood still: HELLO_REQ lets it take a TICK of any time. */
-void line_resume(struct line *l);
 void line_bench_frame(struct line *l, uint8_t type, const uint8_t *payload, size_t n, struct sink *log);
 
 /* Bytes from the board. While a tick is open they are split up to DONE (when DONE tells of a reset, up to the boot's
