@@ -14,6 +14,9 @@
 #include "bus/bus_icd.h"
 #include "firmware/boot.h"
 
+struct device;
+struct flash device_flash(struct device *d); /* for nvm_device.c */
+
 enum { ERASE_UNITS = 16, SENT_BYTES = 1 << 16, WORD = 4 };
 
 /* What is left of what was being written when the power failed. TORN_PREFIX: exactly what was done before. TORN_BITS:
@@ -216,6 +219,15 @@ uint8_t device_power_on(struct device *d) {
 
 void device_power_off(struct device *d) {
     d->dead = 1;
+}
+
+/* Power for the flash alone: nothing starts. */
+void device_supply(struct device *d) {
+    d->dead = 0;
+}
+
+struct flash device_flash(struct device *d) {
+    return d->slots.flash;
 }
 
 void device_receive(struct device *d, const uint8_t *bytes, size_t n) {

@@ -37,6 +37,7 @@ ffi.cdef(
     void device_cut_after(struct device *d, long long units, uint8_t torn, uint64_t seed);
     uint8_t device_power_on(struct device *d);
     void device_power_off(struct device *d);
+    void device_supply(struct device *d);
     void device_receive(struct device *d, const uint8_t *bytes, size_t n);
     size_t device_take(struct device *d, const uint8_t **bytes);
     uint8_t device_is_dead(const struct device *d);
@@ -45,6 +46,12 @@ ffi.cdef(
     long long device_units(const struct device *d);
     uint32_t device_violations(const struct device *d);
     uint32_t device_busy_frames(const struct device *d);
+
+    struct flash_nvm;
+    struct flash_nvm *nvm_create(struct device *d, uint32_t size0, uint32_t size1);
+    void nvm_destroy(struct flash_nvm *n);
+    int flash_nvm_read(const struct flash_nvm *n, uint32_t offset, uint8_t *out, size_t count);
+    int flash_nvm_write(struct flash_nvm *n, uint32_t offset, const uint8_t *in, size_t count);
     """
 )
 
@@ -55,7 +62,8 @@ def library() -> Any:
     folder = Path(tempfile.mkdtemp(prefix="dawnline-device-"))
     out = folder / "device.so"
     flying = [path for module in ("bus", "boards") for path in sorted((ROOT / "csrc" / module).glob("*.c"))]
-    sources = [ROOT / "tests/update/device.c", ROOT / "csrc/firmware/boot.c", *flying]
+    firmware = [ROOT / "csrc/firmware" / name for name in ("boot.c", "flash_nvm.c")]
+    sources = [ROOT / "tests/update/device.c", ROOT / "tests/update/nvm_device.c", *firmware, *flying]
     flags = ["-std=c11", "-O2", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno", f"-I{ROOT / 'csrc'}"]
     flags += ["-Wall", "-Wextra", "-Werror"]
     compiler = shlex.split(os.environ.get("CC", "cc"))
