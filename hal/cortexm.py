@@ -31,6 +31,8 @@ THREAD_REGISTERS = (arm.UC_ARM_REG_R0, arm.UC_ARM_REG_R1, arm.UC_ARM_REG_R2, arm
 _PSR_THUMB = 1 << 24
 _ALIGNED_BIT = 1 << 9
 _WFI = b"\x30\xbf"
+_DSB_WFI = b"\xbf\xf3\x4f\x8f" + _WFI  # how the firmware waits for an interrupt (csrc/firmware/cortexm.h)
+_MAX_IMAGE = 1 << 16
 _CFSR_IBUSERR, _CFSR_PRECISERR, _CFSR_BFARVALID, _CFSR_UNDEFINSTR = 1 << 8, 1 << 9, 1 << 15, 1 << 16
 _CFSR_UNSTKERR, _CFSR_STKERR = 1 << 11, 1 << 12
 _AIRCR_RESET = 0x05FA_0004
@@ -83,6 +85,8 @@ class Snapshot:
     peripherals: Any
     file: bytes
     faults: tuple[int, int]
+    image: tuple[int, int]
+    """where the vectors in force are, and where that image sleeps"""
 
 
 @dataclass
@@ -108,6 +112,8 @@ class CortexM:
     touched: Callable[[bool, int, int], None] | None = None
     uc: Any = field(init=False)
     _asked_reset: bool = False
+    _vectors: int = 0  # address of the table in force
+    _moved: bool = False  # a boot loader has just moved it
     _returned: bool = False
     _fault: tuple[int, int] | None = None  # CFSR, BFAR of one that waits to be taken
     _cfsr: int = 0
@@ -123,7 +129,6 @@ class CortexM:
         self.uc.mmio_map(*SYSTEM, self._system_read, None, self._system_write, None)
         for segment in self.elf.segments:
             self.uc.mem_write(segment.address, segment.data)
-        self._sleep = self._sleep_address()
         self.uc.hook_add(unicorn.UC_HOOK_INTR, self._on_exception)
         self.uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_bad_memory)
         self.uc.hook_add(unicorn.UC_HOOK_INSN_INVALID, self._on_bad_instruction)
@@ -133,6 +138,7 @@ class CortexM:
         """The core and its peripherals begin anew; memory keeps what it holds."""
         self.peripherals.reset()
         self._asked_reset, self._fault, self._cfsr, self._bfar = False, None, 0, 0
+        self._vectors, self._moved, self._sleep = self.elf.address, False, self._sleep_address()
         stack, entry = struct.unpack("<II", self.uc.mem_read(self.elf.address, 8))
         for register in (*THREAD_REGISTERS, arm.UC_ARM_REG_IPSR, arm.UC_ARM_REG_PRIMASK):
             self.uc.reg_write(register, 0)
@@ -156,6 +162,8 @@ class CortexM:
                 self._restart()
             elif self._fault is not None:
                 self._take_fault()
+            elif self._moved:
+                self._moved = False
             elif self._returned:
                 self._return_from_exception()
             elif not asleep:
@@ -182,7 +190,8 @@ class CortexM:
     def snapshot(self) -> Snapshot:
         """Everything that decides what it does next, at rest or paused."""
         context, ram = self.uc.context_save(), bytes(self.uc.mem_read(*RAM))
-        return Snapshot(context, ram, self.peripherals.save(), self.host.content(), (self._cfsr, self._bfar))
+        faults, image = (self._cfsr, self._bfar), (self._vectors, self._sleep)
+        return Snapshot(context, ram, self.peripherals.save(), self.host.content(), faults, image)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Back to a snapshot of this machine."""
@@ -192,6 +201,7 @@ class CortexM:
         if self.host.content() != snapshot.file:
             self.host.set_content(snapshot.file)
         self._cfsr, self._bfar = snapshot.faults
+        self._vectors, self._sleep = snapshot.image
         self._asked_reset, self._returned, self._fault = False, False, None
 
     def load(self, address: int, n: int) -> bytes:
@@ -216,6 +226,11 @@ class CortexM:
         if _WFI not in code:
             raise ImageError(f"{self.elf.path}: never waits for an interrupt in port_idle, expected a board's firmware")
         return (start & ~1) + code.index(_WFI)
+
+    def _move_vectors(self, address: int) -> None:
+        """A boot loader points the core at another image, which sleeps elsewhere."""
+        self._vectors, self._moved = address, True
+        self._sleep = address + bytes(self.uc.mem_read(address, _MAX_IMAGE)).index(_DSB_WFI) + len(_DSB_WFI) - len(_WFI)
 
     def _go(self, count: int) -> bool:
         """Run until something stops the core, or for `count` instructions. Whether it sleeps."""
@@ -264,7 +279,7 @@ class CortexM:
         uc.reg_write(arm.UC_ARM_REG_SP, frame_at)
         uc.reg_write(arm.UC_ARM_REG_LR, _EXC_RETURN)
         uc.reg_write(arm.UC_ARM_REG_IPSR, number)
-        (vector,) = struct.unpack("<I", uc.mem_read(self.elf.address + 4 * number, 4))
+        (vector,) = struct.unpack("<I", uc.mem_read(self._vectors + 4 * number, 4))
         uc.reg_write(arm.UC_ARM_REG_PC, vector)
 
     def _return_from_exception(self) -> None:
@@ -330,3 +345,6 @@ class CortexM:
         if offset == 0xED0C and value == _AIRCR_RESET:
             self._asked_reset = True
             uc.emu_stop()
+        elif offset == 0xED08 and value != self._vectors:
+            self._move_vectors(value)
+            uc.emu_stop()  # before the store, which is then done again

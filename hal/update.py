@@ -12,6 +12,7 @@ from typing import Any
 
 from hal import icd
 from hal.errors import UpdateError
+from hal.firmware import Image
 from hal.icd import AckCode, BoardKind, ImageSlot, SlotState, UpdateReason
 from hal.talk import Frame, Talk
 
@@ -25,22 +26,6 @@ BOOT_TRIES = 30
 BEGINNINGS = 3
 """A memory that did not take its bytes is erased and filled again, so often in all."""
 TRANSFER = (SlotState.ERASING, SlotState.RECEIVING, SlotState.NEW)
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """An image as it goes into a slot. `name` is for messages; the other fields are those of its header."""
-
-    name: str
-    data: bytes
-    crc: int
-    version: int
-    kind: BoardKind
-
-    def fits(self, base: int) -> bool:
-        """True when it is linked for this address: its reset handler lies in the image that begins there."""
-        reset = int.from_bytes(self.data[4:8], "little")
-        return bool(reset & 1) and base <= reset < base + len(self.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +88,7 @@ class Updater:
         beginnings = 1
         while not (self._send_bytes(image) and self._end(image)):
             if beginnings == BEGINNINGS:
-                raise self._refused(f"did not take {image.name} in {BEGINNINGS} attempts")
+                raise self._refused(f"did not take {image.path.name} in {BEGINNINGS} attempts")
             beginnings += 1
             self._command("update_abort")
             self._begin(image)
@@ -167,31 +152,30 @@ class Updater:
             )
         other = ImageSlot.B if slot == ImageSlot.A else ImageSlot.A
         where = f"for slot {other.name.lower()} at 0x{status['base']:08x}"
-        fitting = [image for image in images if image.fits(status["base"])]
-        names = ", ".join(image.name for image in images)
+        fitting = [image for image in images if fits(image, status["base"])]
+        names = ", ".join(image.path.name for image in images)
         if not fitting:
             raise UpdateError(f"board {self.role}: {names}: not linked {where}, expected an image that is")
         image = fitting[0]
         if image.kind != hello["kind"]:
             kinds = f"a {image.kind.name.lower()}, expected one for a {BoardKind(hello['kind']).name.lower()}"
-            raise UpdateError(f"board {self.role}: {image.name} is an image for {kinds}")
-        if len(image.data) > status["slot_bytes"]:
-            raise UpdateError(
-                f"board {self.role}: {image.name} has {len(image.data)} bytes, expected at most {status['slot_bytes']}"
-            )
+            raise UpdateError(f"board {self.role}: {image.path.name} is an image for {kinds}")
+        size, room = len(image.data), status["slot_bytes"]
+        if size > room:
+            raise UpdateError(f"board {self.role}: {image.path.name} has {size} bytes, expected at most {room}")
         return image
 
     def _begin(self, image: Image) -> None:
         self._report(Progress("erase", 0, len(image.data)))
         facts = {"kind": image.kind, "size": len(image.data), "image_crc": image.crc, "version": image.version}
         if self._command("update_begin", **facts) != AckCode.OK:
-            raise self._refused(f"does not take {image.name}")
+            raise self._refused(f"does not take {image.path.name}")
         for _ in range(ERASE_TRIES):
             if self._target_state() != SlotState.ERASING or self._status["reason"] == UpdateReason.STORAGE:
                 break
             self._note(self.talk.ask(lambda: None, _is_status, ANSWER_S))
         if self._target_state() not in (SlotState.RECEIVING, SlotState.NEW):
-            raise self._refused(f"could not make room for {image.name}")
+            raise self._refused(f"could not make room for {image.path.name}")
 
     def _send_bytes(self, image: Image) -> bool:
         """False when the slot has to be filled anew."""
@@ -215,7 +199,7 @@ class Updater:
         if hello["image_crc"] != image.crc and hello["image_crc"] == before["image_crc"]:
             raise UpdateError(
                 f"board {self.role}: went back to image {before['image_crc']:08x} (version "
-                f"{status['version_' + slot.name.lower()]}): {image.name} did not start"
+                f"{status['version_' + slot.name.lower()]}): {image.path.name} did not start"
             )
         self._prove(image, hello, before)
         self._report(Progress("confirm", len(image.data), len(image.data)))
@@ -231,8 +215,8 @@ class Updater:
         if wrong:
             self.boot(hello)
             raise UpdateError(
-                f"board {self.role}: {image.name} started, but its HELLO is wrong in {wrong}; it was not confirmed, "
-                "and the board was reset to go back"
+                f"board {self.role}: {image.path.name} started, but its HELLO is wrong in {wrong}; it was not "
+                "confirmed, and the board was reset to go back"
             )
 
     def _result(self, image: Image, changed: bool, resumed_at: int) -> Result:
@@ -298,6 +282,12 @@ class Updater:
     def _refused(self, what: str) -> UpdateError:
         reason = UpdateReason(self._status["reason"]).name.lower()
         return UpdateError(f"board {self.role}: {what}: {reason}")
+
+
+def fits(image: Image, base: int) -> bool:
+    """True when the image is linked for this address: its reset handler lies in the image that begins there."""
+    reset = int.from_bytes(image.data[4:8], "little")
+    return bool(reset & 1) and base <= reset < base + len(image.data)
 
 
 def _is_status(frame: Frame) -> bool:

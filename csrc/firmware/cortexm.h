@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A register, by its address. */
-static inline volatile uint32_t *reg(uint32_t address) {
+/* A register, by its address. Always inlined: code in RAM uses it while flash cannot be read. */
+static inline __attribute__((always_inline)) volatile uint32_t *reg(uint32_t address) {
     return (volatile uint32_t *)(uintptr_t)address;
 }
 
@@ -23,6 +23,9 @@ static inline volatile uint32_t *reg(uint32_t address) {
 #define AIRCR_RESET 0x05FA0004u /* VECTKEY, SYSRESETREQ */
 #define CFSR_MMARVALID (1u << 7)
 #define CFSR_BFARVALID (1u << 15)
+
+/* Code that runs while flash cannot be read: it calls nothing that is not RAM_CODE, or inlined, as well. */
+#define RAM_CODE __attribute__((section(".ramfunc"), noinline))
 
 static inline void irq_off(void) {
     __asm volatile("cpsid i" ::: "memory");

@@ -115,8 +115,7 @@ static int compact(struct flash_nvm *n) {
         return -1;
     }
     for (uint32_t at = 0; at < BOARD_NVM_BYTES; at += CHUNK) {
-        if (flash_nvm_read(n, at, chunk, CHUNK) != 0 ||
-            flash_put(&n->flash, n->areas[other], at, chunk, CHUNK) != 0) {
+        if (flash_nvm_read(n, at, chunk, CHUNK) != 0 || flash_put(&n->flash, n->areas[other], at, chunk, CHUNK) != 0) {
             return -1;
         }
     }

@@ -18,13 +18,3 @@ uint32_t image_crc(const uint8_t *image, uint32_t length) {
     uint32_t behind = IMAGE_CRC_OFFSET + 4u;
     return bus_crc32c(bus_crc32c(0, image, IMAGE_CRC_OFFSET), image + behind, length - behind);
 }
-
-int image_is_whole(const uint8_t *image, uint32_t room) {
-    struct image_header h;
-    if (room < IMAGE_HEADER_OFFSET + sizeof h) {
-        return 0;
-    }
-    h = header_of(image);
-    int sound = h.magic == IMAGE_MAGIC && h.length >= IMAGE_HEADER_OFFSET + sizeof h && h.length <= room;
-    return sound && image_crc(image, h.length) == h.crc32c;
-}

@@ -31,7 +31,4 @@ uint32_t image_length(const uint8_t *image);
 /* CRC-32C over an image whose header says `length`, without the four bytes that hold it. */
 uint32_t image_crc(const uint8_t *image, uint32_t length);
 
-/* 1 when the image's header is one and its CRC is right; an image is at most `room` bytes. */
-int image_is_whole(const uint8_t *image, uint32_t room);
-
 #endif

@@ -150,8 +150,11 @@ void port_crash_tx(const uint8_t *bytes, size_t n) {
     port_tx(bytes, n);
 }
 
-void port_idle(void) {
+void port_keep_alive(void) {
     *reg(WDT_RR0) = WDT_RELOAD;
+}
+
+void port_idle(void) {
     irq_off();
     if (ring_is_empty()) {
         wait_for_interrupt(); /* wakes on a pending interrupt, which is taken below */
@@ -175,4 +178,8 @@ int port_nvm_read(uint32_t offset, uint8_t *out, size_t n) {
 
 int port_nvm_write(uint32_t offset, const uint8_t *in, size_t n) {
     return emulated ? semihost_write(offset, in, n) : -1;
+}
+
+const struct slots *port_slots(void) {
+    return NULL;
 }

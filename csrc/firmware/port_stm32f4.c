@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "firmware/cortexm.h"
+#include "firmware/flash_f4.h"
 #include "firmware/port.h"
 #include "firmware/ring.h"
 #include "firmware/semihost.h"
@@ -50,6 +51,7 @@
 #define WARM_MAGIC 0x5741524Du /* "WARM" */
 
 static int emulated;
+static struct flash_nvm nvm;
 static volatile uint32_t systicks;
 
 /* Not cleared at start: a board that was on before it was reset. */
@@ -57,8 +59,9 @@ static uint32_t warm __attribute__((section(".noinit")));
 
 /* ---- interrupts */
 
-/* Reading SR, then DR clears every flag, the overrun alone as well: without it the interrupt would never end. */
-static void usart_handler(void) {
+/* Reading SR, then DR clears every flag, the overrun alone as well: without it the interrupt would never end.
+ * In RAM, because it also drains while flash is being erased. */
+RAM_CODE static void usart_handler(void) {
     uint32_t sr;
     while ((sr = *reg(USART2_SR)) & (USART_RXNE | USART_ORE)) {
         uint8_t byte = (uint8_t)*reg(USART2_DR);
@@ -164,6 +167,7 @@ void port_start(struct port_facts *out) {
     } else {
         memcpy(out->hardware_id, (const void *)UNIQUE_ID, sizeof out->hardware_id);
         out->reset_cause = hardware_cause(csr);
+        flash_f4_nvm(&nvm, usart_handler);
     }
     out->reset_cause = kept != 0 ? kept : out->reset_cause;
     out->emulated = (uint8_t)emulated;
@@ -190,8 +194,11 @@ void port_crash_tx(const uint8_t *bytes, size_t n) {
     }
 }
 
-void port_idle(void) {
+void port_keep_alive(void) {
     *reg(IWDG_KR) = 0xAAAAu;
+}
+
+void port_idle(void) {
     irq_off();
     if (ring_is_empty()) {
         wait_for_interrupt(); /* wakes on a pending interrupt, which is taken below */
@@ -213,9 +220,15 @@ _Noreturn void port_reset(uint8_t cause) {
 /* ---- persistent memory */
 
 int port_nvm_read(uint32_t offset, uint8_t *out, size_t n) {
-    return emulated ? semihost_read(offset, out, n) : -1;
+    return emulated ? semihost_read(offset, out, n) : flash_nvm_read(&nvm, offset, out, n);
 }
 
 int port_nvm_write(uint32_t offset, const uint8_t *in, size_t n) {
-    return emulated ? semihost_write(offset, in, n) : -1;
+    return emulated ? semihost_write(offset, in, n) : flash_nvm_write(&nvm, offset, in, n);
+}
+
+const struct slots *port_slots(void) {
+    static struct slots slots;
+    flash_f4_slots(&slots, usart_handler);
+    return slots.running == BUS_IMAGE_SLOT_NONE ? NULL : &slots;
 }

@@ -1,5 +1,7 @@
 #include "firmware/ring.h"
 
+#include "firmware/cortexm.h"
+
 static struct {
     uint8_t bytes[RING_BYTES];
     volatile uint32_t head, tail; /* bytes ever written, ever read */
@@ -7,11 +9,11 @@ static struct {
     uint16_t overruns, framing, noise, high_water;
 } ring;
 
-static void count(uint16_t *counter, uint32_t happened) {
+static inline __attribute__((always_inline)) void count(uint16_t *counter, uint32_t happened) {
     *counter = (uint16_t)(*counter + (happened && *counter < UINT16_MAX));
 }
 
-void ring_push(uint8_t byte) {
+RAM_CODE void ring_push(uint8_t byte) {
     uint32_t waiting = ring.head - ring.tail;
     if (waiting == RING_BYTES) {
         ++ring.lost;
@@ -24,7 +26,7 @@ void ring_push(uint8_t byte) {
     }
 }
 
-void ring_count_errors(uint32_t overrun, uint32_t framing, uint32_t noise) {
+RAM_CODE void ring_count_errors(uint32_t overrun, uint32_t framing, uint32_t noise) {
     count(&ring.overruns, overrun);
     count(&ring.framing, framing);
     count(&ring.noise, noise);

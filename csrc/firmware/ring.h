@@ -9,7 +9,7 @@
 
 #define RING_BYTES 2048u /* a power of two */
 
-/* From the interrupt: a byte (counted as lost when there is no room), and the UART's error flags with it. */
+/* From the interrupt, in RAM: a byte (counted as lost when there is no room), and the UART's error flags with it. */
 void ring_push(uint8_t byte);
 void ring_count_errors(uint32_t overrun, uint32_t framing, uint32_t noise);
 

@@ -15,9 +15,9 @@ from typing import Any
 import crc32c
 from cffi import FFI
 
+from hal.firmware import Image
 from hal.icd import BoardKind, ImageSlot
 from hal.talk import Talk
-from hal.update import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER_AT = 0x200
@@ -82,7 +82,8 @@ def make_image(slot: int, version: int, size: int = 2048, kind: int = KIND, base
     HEADER.pack_into(data, HEADER_AT, b"DWNL", size, 0, version, firmware, kind, 0, 0)
     crc = crc32c.crc32c(bytes(data[: HEADER_AT + 8] + data[HEADER_AT + 12 :]))
     struct.pack_into("<I", data, HEADER_AT + 8, crc)
-    return Image(f"version {version} for slot {'ab'[slot]}", bytes(data), crc, version, BoardKind(kind))
+    name = Path(f"version {version} for slot {'ab'[slot]}")
+    return Image(name, bases[slot], bytes(data), crc, version, firmware, BoardKind(kind), "bench")
 
 
 def pair(version: int, size: int = 2048) -> list[Image]:

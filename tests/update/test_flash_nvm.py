@@ -1,4 +1,4 @@
-"""Persistent memory over flash: what was written is read, over any number of compactions, and a cut leaves a beginning."""
+"""Persistent memory over flash: what was written is read, over any number of compactions; a cut leaves a beginning."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from hal.firmware import Image
 from hal.icd import AckCode, BoardKind, ImageSlot, SlotState, UpdateReason
-from hal.update import Image
 from tests.update.device import KIND, TORN, Device, pair, talk
 
 VERSIONS = {version: pair(version, 600 + 16 * version) for version in range(1, 5)}

@@ -13,9 +13,10 @@ import random
 import pytest
 
 from hal.errors import UpdateError
+from hal.firmware import Image
 from hal.icd import ImageSlot
 from hal.talk import Talk
-from hal.update import CHUNK_BYTES, Image, Updater
+from hal.update import CHUNK_BYTES, Updater
 from tests.update.device import ADDRESS, TORN, Device, DeviceLink, pair, talk
 
 OLD, NEW = pair(1), pair(2, 3001)
