@@ -21,6 +21,8 @@ MAGIC = b"DWNL"
 CRC_AT = HEADER_AT + 8
 FLAVOURS = ("bench", "flight")
 FLASH_BASE = 0x0800_0000
+FACTORY_AT = 0x2_0000
+"""Where an image lies in a file for a factory, which begins with a boot loader (docs/update.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,8 @@ def image_crc(data: bytes) -> int:
 
 
 def read_image(path: Path) -> Image:
-    """An ELF file, or a flat .bin that belongs at the start of flash. Raises `ImageError`: absent, not an image of
-    ours, or damaged."""
+    """An ELF file, or a flat .bin that belongs at the start of flash; in front of the image there may be a boot loader
+    (what a factory writes): then `data` is all of it. Raises `ImageError`: absent, not an image of ours, or damaged."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -72,19 +74,20 @@ def read_image(path: Path) -> Image:
     if content[:4] == b"\x7fELF":
         elf = parse_elf(content, path)
         base, memory = elf.address, elf.image
-    if len(memory) < HEADER_AT + HEADER.size or memory[HEADER_AT : HEADER_AT + 4] != MAGIC:
+    begin = next((at for at in (0, FACTORY_AT) if memory[at + HEADER_AT : at + HEADER_AT + 4] == MAGIC), None)
+    if begin is None or len(memory) < begin + HEADER_AT + HEADER.size:
         raise ImageError(f"{path}: has no header at 0x{HEADER_AT:x}, expected an image made by `make firmware`")
-    _, length, crc, version, firmware, kind, flavour, _ = HEADER.unpack_from(memory, HEADER_AT)
-    if not HEADER_AT + HEADER.size <= length <= len(memory):
-        raise ImageError(f"{path}: is cut: its header says {length} bytes, the file holds {len(memory)}")
-    data = memory[:length]
+    _, length, crc, version, firmware, kind, flavour, _ = HEADER.unpack_from(memory, begin + HEADER_AT)
+    if not HEADER_AT + HEADER.size <= length <= len(memory) - begin:
+        raise ImageError(f"{path}: is cut: its header says {length} bytes, the file holds {len(memory) - begin}")
+    data = memory[begin : begin + length]
     if image_crc(data) != crc:
         raise ImageError(f"{path}: is damaged: its CRC is {image_crc(data):08x}, its header says {crc:08x}")
     if kind not in set(BoardKind) or flavour >= len(FLAVOURS):
         raise ImageError(
             f"{path}: its header names kind {kind} and flavour {flavour}, which this version does not know"
         )
-    return Image(path, base, data, crc, version, firmware, BoardKind(kind), FLAVOURS[flavour])
+    return Image(path, base, memory[: begin + length], crc, version, firmware, BoardKind(kind), FLAVOURS[flavour])
 
 
 def seal(path: Path) -> Image:

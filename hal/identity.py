@@ -12,7 +12,7 @@ from hal import icd
 from hal._native import lib
 from hal.errors import BoardRefusedError, ImageError
 from hal.firmware import firmware_hash, read_image
-from hal.images import image_of
+from hal.images import image_of, slots_like
 from hal.link import BACKENDS, Board, parse_url
 from hal.rig import Rig
 from hal.rig_boards import BoardSpec
@@ -151,7 +151,9 @@ def _of_image(hello: Hello, board: Board, renew: str) -> str | None:
         image = read_image(board.image)
     except ImageError as error:
         return f"what it runs cannot be proved: {error}"
-    if hello.image_crc == image.crc:
+    # A board that takes updates runs from one slot or the other.
+    twins = (read_image(path) for path in slots_like(board.image) if path.exists())
+    if hello.image_crc == image.crc or any(hello.image_crc == twin.crc for twin in twins):
         return None
     return f"its image CRC is {hello.image_crc:08x}, expected {image.crc:08x} of {image.path}; {renew}"
 

@@ -10,9 +10,8 @@ from typing import Any
 
 from hal import icd
 from hal._native import ffi, lib
+from hal.frames import NAMES, encode
 from hal.link import Link
-
-NAMES = {message.type: name for name, message in icd.MESSAGES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +40,10 @@ class Talk:
 
     def send(self, name: str, src: icd.Address = icd.Address.FLIGHT, **values: Any) -> None:
         """Send one message. Raises `IcdError` for values that the ICD does not allow, `LinkDownError`."""
-        payload = icd.encode(name, **values)
-        message = icd.MESSAGES[name]
-        header = {"type": message.type, "src": src, "dst": self.address, "seq": self._seq, "length": len(payload)}
-        if message.hashed:
+        seq = self._seq if icd.MESSAGES[name].hashed else 0
+        self.link.send(encode(name, src, self.address, seq, 0, **values))
+        if icd.MESSAGES[name].hashed:
             self._seq = (self._seq + 1) & 0xFFFF
-        else:
-            header["seq"] = 0
-        out = ffi.new("uint8_t[]", int(lib.BUS_MAX_WIRE))
-        n = lib.bus_frame_encode(ffi.new("struct bus_header *", header), payload, out)
-        self.link.send(bytes(ffi.buffer(out, n)))
 
     def receive(self, timeout_s: float) -> list[Frame]:
         """The board's frames that are there; waits for the first bytes at most so long. Raises `LinkDownError`."""

@@ -14,6 +14,7 @@ from hal import icd
 from hal.errors import UpdateError
 from hal.firmware import Image
 from hal.icd import AckCode, BoardKind, ImageSlot, SlotState, UpdateReason
+from hal.identity import Hello
 from hal.talk import Frame, Talk
 
 CHUNK_BYTES = 160
@@ -43,8 +44,8 @@ class Result:
 
     changed: bool
     slot: str
-    version: int
-    image_crc: int
+    """a or b"""
+    image: Image
     resumed_at: int
     """bytes that were there already, from an interrupted transfer"""
     messages: int
@@ -75,7 +76,7 @@ class Updater:
         hello = self.hello()
         status = self.status()
         for image in images:
-            if image.crc == hello["image_crc"]:
+            if image.crc == hello.image_crc:
                 return self._confirm_running(image, hello)
         image = self._choose(images, status, hello)
         resumed_at = self.transfer(image)
@@ -94,14 +95,14 @@ class Updater:
             self._begin(image)
         return resumed_at
 
-    def boot(self, hello: dict[str, Any]) -> dict[str, Any]:
+    def boot(self, hello: Hello) -> Hello:
         """Reset the board; its new HELLO. hello: the one before."""
         self._command("update_boot")
         for _ in range(BOOT_TRIES):
             fresh = self.hello(BOOT_TRIES)
-            if fresh["boot_count"] != hello["boot_count"]:
+            if fresh.boot_count != hello.boot_count:
                 return fresh
-        raise UpdateError(f"board {self.role}: did not start again (boot count is still {hello['boot_count']})")
+        raise UpdateError(f"board {self.role}: did not start again (boot count is still {hello.boot_count})")
 
     def confirm(self, image_crc: int) -> None:
         """Confirm the running image."""
@@ -109,7 +110,7 @@ class Updater:
             raise self._refused("did not take the confirmation")
 
     # ------------------------------------------------------------ single questions
-    def hello(self, tries: int = TRIES) -> dict[str, Any]:
+    def hello(self, tries: int = TRIES) -> Hello:
         """The board's HELLO. Asked for as the bench too, so that a board that was ticked waits for a new clock."""
 
         def send() -> None:
@@ -117,7 +118,7 @@ class Updater:
             self.talk.send("hello_req")
 
         frames = self._ask(send, lambda frame: frame.name == "hello", "a HELLO", tries)
-        return next(frame.values for frame in reversed(frames) if frame.name == "hello")
+        return next(Hello(**frame.values) for frame in reversed(frames) if frame.name == "hello")
 
     def status(self) -> dict[str, Any]:
         """The board's update_status."""
@@ -133,7 +134,7 @@ class Updater:
         return self._status
 
     # ------------------------------------------------------------ steps
-    def _confirm_running(self, image: Image, hello: dict[str, Any]) -> Result:
+    def _confirm_running(self, image: Image, hello: Hello) -> Result:
         """It runs this one already: an update that was interrupted behind its transfer ends here."""
         slot = ImageSlot(self._status["running"])
         changed = self._state(slot) != SlotState.CONFIRMED
@@ -143,11 +144,11 @@ class Updater:
             self.confirm(image.crc)
         return self._result(image, changed, len(image.data))
 
-    def _choose(self, images: Sequence[Image], status: dict[str, Any], hello: dict[str, Any]) -> Image:
+    def _choose(self, images: Sequence[Image], status: dict[str, Any], hello: Hello) -> Image:
         slot = ImageSlot(status["running"])
         if self._state(slot) != SlotState.CONFIRMED:
             raise UpdateError(
-                f"board {self.role}: runs image {hello['image_crc']:08x}, which nobody has confirmed, expected a "
+                f"board {self.role}: runs image {hello.image_crc:08x}, which nobody has confirmed, expected a "
                 "confirmed one to go back to; reset it, or confirm it with --confirm"
             )
         other = ImageSlot.B if slot == ImageSlot.A else ImageSlot.A
@@ -157,8 +158,8 @@ class Updater:
         if not fitting:
             raise UpdateError(f"board {self.role}: {names}: not linked {where}, expected an image that is")
         image = fitting[0]
-        if image.kind != hello["kind"]:
-            kinds = f"a {image.kind.name.lower()}, expected one for a {BoardKind(hello['kind']).name.lower()}"
+        if image.kind != hello.kind:
+            kinds = f"a {image.kind.name.lower()}, expected one for a {BoardKind(hello.kind).name.lower()}"
             raise UpdateError(f"board {self.role}: {image.path.name} is an image for {kinds}")
         size, room = len(image.data), status["slot_bytes"]
         if size > room:
@@ -191,14 +192,14 @@ class Updater:
         self._report(Progress("transfer", len(image.data), len(image.data)))
         return self._command("update_end", image_crc=image.crc) == AckCode.OK
 
-    def _try(self, image: Image, before: dict[str, Any], resumed_at: int) -> Result:
+    def _try(self, image: Image, before: Hello, resumed_at: int) -> Result:
         self._report(Progress("boot", len(image.data), len(image.data)))
         hello = self.boot(before)
         status = self.status()
         slot = ImageSlot(status["running"])
-        if hello["image_crc"] != image.crc and hello["image_crc"] == before["image_crc"]:
+        if hello.image_crc != image.crc and hello.image_crc == before.image_crc:
             raise UpdateError(
-                f"board {self.role}: went back to image {before['image_crc']:08x} (version "
+                f"board {self.role}: went back to image {before.image_crc:08x} (version "
                 f"{status['version_' + slot.name.lower()]}): {image.path.name} did not start"
             )
         self._prove(image, hello, before)
@@ -206,11 +207,11 @@ class Updater:
         self.confirm(image.crc)
         return self._result(image, True, resumed_at)
 
-    def _prove(self, image: Image, hello: dict[str, Any], before: dict[str, Any]) -> None:
+    def _prove(self, image: Image, hello: Hello, before: Hello) -> None:
         """Raises, and lets the board go back, unless the running image is this one on the same board."""
-        proof = {name: hello[name] == before[name] for name in ("kind", "role", "hardware_id")}
-        proof["image_crc"] = hello["image_crc"] == image.crc
-        proof["icd_hash"] = hello["icd_hash"] == icd.ICD_HASH
+        proof = {name: getattr(hello, name) == getattr(before, name) for name in ("kind", "role", "hardware_id")}
+        proof["image_crc"] = hello.image_crc == image.crc
+        proof["icd_hash"] = hello.icd_hash == icd.ICD_HASH
         wrong = ", ".join(name for name, good in proof.items() if not good)
         if wrong:
             self.boot(hello)
@@ -221,7 +222,7 @@ class Updater:
 
     def _result(self, image: Image, changed: bool, resumed_at: int) -> Result:
         slot = ImageSlot(self._status["running"]).name.lower()
-        return Result(changed, slot, image.version, image.crc, resumed_at, self.messages, self.repeated)
+        return Result(changed, slot, image, resumed_at, self.messages, self.repeated)
 
     # ------------------------------------------------------------ one message
     def _command(self, name: str, **values: Any) -> int:

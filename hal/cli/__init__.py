@@ -14,6 +14,7 @@ from hal.cli import (
     scan,
     serve,
     served,
+    update,
 )
 from hal.cli.common import RAW, Parser
 from hal.errors import HalError
@@ -31,6 +32,7 @@ def parser() -> Parser:
         doctor,
         assign,
         flash,
+        update,
         parity,
     ):
         module.add(commands)

@@ -27,6 +27,7 @@ NOT_RUN_HERE = {
     "hal serve demo --speed 10 --json": "serves until stopped; run by tests/system",
     "flight run --world /run/user/1000/dawnline-demo.sock --storage flight-storage --radio tcp:127.0.0.1:10025": "same",
     "hal flash node3 --rig bench.toml": "needs a board; tests/hal/test_flash.py",
+    "hal update node3 --rig bench.toml": "needs a board; tests/update/test_cli.py",
     "hal doctor --rig bench.toml": "needs a board; tests/hal/test_doctor.py",
     "hal scan --rig bench.toml": "needs a board; tests/hal/test_scan.py",
     "flight run --rig bench.toml --orbits 1": "needs a board",

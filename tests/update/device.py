@@ -18,6 +18,7 @@ from cffi import FFI
 from hal.firmware import Image
 from hal.icd import BoardKind, ImageSlot
 from hal.talk import Talk
+from hal.update import Updater
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER_AT = 0x200
@@ -182,3 +183,7 @@ class DeviceLink:
 
 def talk(device: Device) -> Talk:
     return Talk(DeviceLink(device), ADDRESS)
+
+
+def updater(device: Device) -> Updater:
+    return Updater(talk(device), "node0")

@@ -17,7 +17,7 @@ from hal.firmware import Image
 from hal.icd import ImageSlot
 from hal.talk import Talk
 from hal.update import CHUNK_BYTES, Updater
-from tests.update.device import ADDRESS, TORN, Device, DeviceLink, pair, talk
+from tests.update.device import ADDRESS, TORN, Device, DeviceLink, pair, updater
 
 OLD, NEW = pair(1), pair(2, 3001)
 LARGE = 32 * 1024
@@ -28,10 +28,6 @@ def factory(images: list[Image] = OLD) -> Device:
     device = Device(images[0])
     assert device.power_on() == ImageSlot.A
     return device
-
-
-def updater(device: Device) -> Updater:
-    return Updater(talk(device), "node0")
 
 
 def update(device: Device, images: list[Image]) -> None:

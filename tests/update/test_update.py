@@ -10,7 +10,7 @@ from hal.errors import UpdateError
 from hal.icd import BoardKind, ImageSlot, SlotState
 from hal.talk import Talk
 from hal.update import Progress, Updater
-from tests.update.device import ADDRESS, Device, DeviceLink, make_image, pair, talk
+from tests.update.device import ADDRESS, Device, DeviceLink, make_image, pair, talk, updater
 
 OLD, NEW = pair(1), pair(2, 3001)
 
@@ -21,15 +21,17 @@ def factory() -> Device:
     return device
 
 
-def updater(device: Device) -> Updater:
-    return Updater(talk(device), "node0")
-
-
 def test_a_new_image_is_tried_and_confirmed():
     device = factory()
     stages: list[Progress] = []
     result = Updater(talk(device), "node0", stages.append).run(NEW)
-    assert (result.changed, result.slot, result.version, result.resumed_at, result.repeated) == (True, "b", 2, 0, 0)
+    assert (result.changed, result.slot, result.image.version, result.resumed_at, result.repeated) == (
+        True,
+        "b",
+        2,
+        0,
+        0,
+    )
     assert device.running == ImageSlot.B
     assert device.running_image() == NEW[1].data
     assert not device.on_trial
@@ -69,7 +71,7 @@ def test_an_unconfirmed_image_is_gone_back_from():
     hello = u.hello()
     u.status()
     u.transfer(NEW[1])
-    assert u.boot(hello)["image_crc"] == NEW[1].crc
+    assert u.boot(hello).image_crc == NEW[1].crc
     assert device.on_trial
     assert device.power_cycle() == ImageSlot.A
     status = updater(device).status()
@@ -165,7 +167,7 @@ def test_a_board_without_slots_says_so():
     # It can be started again all the same.
     u = Updater(Talk(line, ADDRESS), "node0")
     hello = u.hello()
-    assert u.boot(hello)["boot_count"] == hello["boot_count"] + 1
+    assert u.boot(hello).boot_count == hello.boot_count + 1
 
 
 def test_a_silent_board_is_said():
