@@ -195,10 +195,10 @@ def link(
     text = (ROOT / "csrc" / "firmware" / script_name).read_text()
     for name, value in memory.items():
         text = text.replace(name, f"{value:#x}")
-    script.write_text(text)
+    symbols = "".join(f"{name} = {value:#x};\n" for name, value in part.symbols.items())
+    script.write_text(text + symbols)  # not by --defsym, which zig does not pass on
     command = [*compiler.command, *compiler.cpu(part), *compiler.link, "-static", f"-T{script}", "-Wl,--gc-sections"]
-    command += ["-Wl,--build-id=none", *(f"-Wl,--defsym={name}={value:#x}" for name, value in part.symbols.items())]
-    command += [*map(str, objects), *compiler.libraries, "-o", str(out)]
+    command += ["-Wl,--build-id=none", *map(str, objects), *compiler.libraries, "-o", str(out)]
     _check([subprocess.run(command, capture_output=True, text=True, check=False)])
 
 
