@@ -116,3 +116,17 @@ void mock_lift_cut(struct mock *m) {
 uint32_t mock_cuts(const struct mock *m) {
     return m->cuts;
 }
+
+size_t mock_state_bytes(const struct mock *m) {
+    return board_bytes(m->identity.kind) + sizeof m->nvm;
+}
+
+void mock_save(const struct mock *m, uint8_t *out) {
+    memcpy(out, m->nvm, sizeof m->nvm);
+    memcpy(out + sizeof m->nvm, m->board, board_bytes(m->identity.kind));
+}
+
+void mock_load(struct mock *m, const uint8_t *saved) {
+    memcpy(m->nvm, saved, sizeof m->nvm);
+    memcpy(m->board, saved + sizeof m->nvm, board_bytes(m->identity.kind));
+}

@@ -144,6 +144,10 @@ void mock_receive(struct mock *m, const uint8_t *bytes, size_t n);
 /* What it has sent; valid until the next call on this mock. Returns the number of bytes. */
 size_t mock_take(struct mock *m, const uint8_t **bytes);
 uint8_t *mock_nvm(struct mock *m); /* WORLD_NVM_BYTES */
+/* Its whole state, persistent memory included, to come back to later: mock_state_bytes of the caller's. */
+size_t mock_state_bytes(const struct mock *m);
+void mock_save(const struct mock *m, uint8_t *out);
+void mock_load(struct mock *m, const uint8_t *saved);
 /* Power fails once, at the byte of persistent memory that would be written after so many others; it boots with cause
  * brown_out. mock_cuts: how often that was so since it was created. */
 void mock_cut_nvm(struct mock *m, uint32_t bytes);

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from hal.cli import (
     assign,
     doctor,
+    export,
     faults,
     flash,
     parity,
+    replay,
     scan,
     serve,
     served,
@@ -34,6 +36,8 @@ def parser() -> Parser:
         flash,
         update,
         parity,
+        replay,
+        export,
     ):
         module.add(commands)
     return top
