@@ -17,7 +17,7 @@ from hal.pcapng import CRC_ERROR, INBOUND, OUTBOUND, PcapngWriter
 from hal.recording import Recording
 
 TICK, TO, FROM, STEP = (int(getattr(lib, f"TAPE_{n}")) for n in ("TICK", "TO_BOARD", "FROM_BOARD", "STEP"))
-HEAD = ("tick", "t_s", "board", "direction", "src", "dst", "flags", "seq", "frame_t_us")
+HEAD = ("tick", "t_s", "board", "direction", "frame_src", "frame_dst", "frame_flags", "frame_seq", "frame_t_us")
 _TO, _FROM = "to_board", "from_board"
 
 
@@ -118,7 +118,7 @@ def _columns(name: str) -> list[str]:
         return ["bytes"]
     columns: list[str] = []
     for f in icd.MESSAGES[name].fields:
-        if not f.tail or f.type == "bytes":
+        if not f.tail:
             columns.append(f.name)
             continue
         fields = icd.RECORDS.get(f.type)

@@ -104,6 +104,8 @@ def test_ten_minutes_with_faults_and_a_ground_station(tmp_path: Path) -> None:
     with Recording(record) as recording:
         notes = b"".join(recording.blocks())
     assert b'"skipped":880' in notes, "the garbage"
+    boards = run_json("hal", "replay", record)["boards"]
+    assert [board["boots"] for board in boards.values()] == [2, 1, 2, 1, 1]
 
 
 def test_live_commands_between_paced_ticks(tmp_path: Path) -> None:
@@ -155,6 +157,9 @@ def test_killed_flights_of_a_served_world(tmp_path: Path) -> None:
         result = replays(tmp_path / name)
         assert result["ended"] is False
         assert result["ticks"] > 300
+    boards = run_json("hal", "replay", tmp_path / "world.rec")
+    assert boards["same"] is True
+    assert all(board["frames"] > 500 for board in boards["boards"].values())
     said = run("flight", "replay", tmp_path / "world.rec")
     assert said.returncode == 1
     assert "holds no flight computer" in said.stderr
@@ -214,7 +219,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-@pytest.mark.parametrize("words", [("flight", "replay")])
+@pytest.mark.parametrize("words", [("flight", "replay"), ("hal", "replay"), ("hal", "export", "--csv", "out")])
 def test_wrong_files_get_one_line(tmp_path: Path, words: tuple[str, ...], name: str) -> None:
     content, says = WRONG[name]
     if content is not None:
