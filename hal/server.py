@@ -133,7 +133,10 @@ class Server:
         """Take in what has arrived on any connection."""
         flight = [self._flight] if self._flight is not None else []
         by_fd = {channel.fileno(): channel for channel in (*flight, *self._controls, *self._newcomers)}
-        for fd in select.select([self._listener.fileno(), *by_fd], [], [], timeout_s)[0]:
+        poll = select.poll()
+        for fd in (self._listener.fileno(), *by_fd):
+            poll.register(fd, select.POLLIN)
+        for fd, _ in poll.poll(timeout_s * 1000):
             if fd in by_fd:
                 self._read(by_fd[fd])
             else:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ import pytest
 from hal import cli, icd
 from hal.errors import WorldError
 from hal.rig import Rig
+from hal.server import Server
 from hal.wire import HEAD, TICK_HEAD, Channel, Kind, ask, connect, default_socket
 from hal.world import World
 from tests.hal.talker import Talker, small_rig
@@ -388,3 +391,28 @@ def test_messages_may_arrive_in_any_pieces() -> None:
         assert receiver.take() == (Kind.REQUEST, b'{"do": "score"}')
         assert receiver.take() == (Kind.STEP, b"")
         assert receiver.take() is None
+
+
+def test_a_served_world_may_have_more_than_a_thousand_descriptors(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    many = [os.dup(0) for _ in range(1100)]
+    answers: list[dict[str, Any]] = []
+    try:
+        with World(small_rig(tmp_path)) as world:
+            server = Server(world, tmp_path / "w.sock")
+
+            def client() -> None:
+                answers.append(ask(server.path, {"do": "status"}, icd.ICD_HASH))
+                server.stop()
+
+            thread = threading.Thread(target=client, daemon=True)
+            thread.start()
+            server.serve()
+            thread.join()
+            server.close()
+    finally:
+        for fd in many:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert [answer["holding"] for answer in answers] == [True]
