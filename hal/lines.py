@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hal._native import ffi, lib
+from hal.backends.stream import takes_bytes
 from hal.errors import BoardRefusedError, HalError, LinkDownError
 from hal.identity import check, from_native
 from hal.link import Board, Link
@@ -213,7 +214,7 @@ class Lines:
             del self._joining[i]
         elif now - state.started > guard_s:
             raise BoardRefusedError(f"board {board.role} on {url} refused: {self._silence(i, guard_s)}")
-        elif self._links[i].lossy and now - state.asked >= HELLO_REQUEST_S:
+        elif self._links[i].lossy and now - state.asked >= HELLO_REQUEST_S and self._takes_bytes(i):
             state.asked = now
             out = ffi.new("uint8_t[]", int(lib.BUS_MAX_WIRE))
             self._send(i, bytes(ffi.buffer(out, lib.world_hello_request(self._world, i, out))))
@@ -257,6 +258,10 @@ class Lines:
             return
         if link.fileno() < 0:
             self._read(i)
+
+    def _takes_bytes(self, i: int) -> bool:
+        fd = self._links[i].fileno()
+        return fd < 0 or takes_bytes(fd)
 
     def _receive(self, timeout_s: float) -> None:
         for fd, _ in self._poll.poll(timeout_s * 1000):
@@ -314,16 +319,16 @@ class Lines:
     def _overdue(self, i: int, now: float) -> None:
         """Send again, or give the board up."""
         wait, link = self._waits[i], self._links[i]
+        missing = "HELLO" if wait.booting else "DONE"
+        guard_s = LOSSY_GUARD_S if link.lossy else DONE_GUARD_S
+        if now - wait.since >= guard_s:
+            self._drop(i, f"{link.url}: no {missing} for {guard_s:g} s")
+            return
         n = lib.world_external_tx(self._world, i, self._bytes)  # a board that has just booted gets its TICK again
         if n == 0 and link.lossy:
             n = lib.world_ask_again(self._world, i, self._bytes)
-        missing = "HELLO" if wait.booting else "DONE"
-        guard_s = LOSSY_GUARD_S if link.lossy else DONE_GUARD_S
         if n <= 0 and link.fileno() < 0:
             self._drop(i, f"{link.url}: has answered without a {missing}")
-            return
-        if now - wait.since >= guard_s:
-            self._drop(i, f"{link.url}: no {missing} for {guard_s:g} s")
             return
         if wait.early:
             self._trips[i].void()

@@ -112,9 +112,12 @@ static void compare_to_board(struct account *a, const struct bus_link_report *r,
     bytes = give_back(bytes, &e->lost_at_reset.bytes, &s->lost_at_reset_bytes);
     frames = give_back(frames, &e->lost_to_board.frames, &s->lost_to_board_frames);
     frames = give_back(frames, &e->lost_at_reset.frames, &s->lost_at_reset_frames);
+    /* A boot may have cut a HELLO_REQ, which no end counts, behind its first delimiter or before its last one. */
+    uint32_t cut = bytes > 0 && !e->compared;
+    s->lost_at_reset_bytes += cut;
     if (bytes > 0)
-        e->missing_bytes += size_of(bytes);
-    else if (damage || e->outage)
+        e->missing_bytes += size_of(bytes) - cut;
+    else if (damage || e->outage || !e->compared)
         s->noise_to_board_bytes += size_of(bytes);
     else
         s->unexplained_bytes += size_of(bytes);
@@ -169,7 +172,7 @@ void account_report(struct account *a, const struct bus_link_report *r, size_t w
     e->damage_there = errors_of(r);
     e->damage_here = a->stats->damaged_received;
     e->outage = 0;
-    e->known = 1;
+    e->known = e->compared = 1;
     e->lost_to_board = e->lost_at_reset = (struct tally){0, 0}; /* what is lost now is lost for good */
     a->stats->comparisons++;
 }

@@ -31,6 +31,7 @@ struct epoch {
     uint8_t answered; /* since something was named: what is older than the answer does not arrive any more */
     uint8_t known;    /* 0: nobody heard the boot; its first report sets the bases */
     uint8_t outage;   /* since the last comparison */
+    uint8_t compared;
     struct bus_link_report report;
     struct bus_hardware_report hardware;
 };

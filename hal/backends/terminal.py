@@ -51,6 +51,9 @@ def close_port(port: serial.Serial) -> None:
     """Let others have it again, at once: the next board to be plugged in would get another name."""
     with contextlib.suppress(OSError, serial.SerialException, termios.error):
         fcntl.ioctl(port.fileno(), termios.TIOCNXCL)
+        termios.tcflush(
+            port.fileno(), termios.TCOFLUSH
+        )  # else closing waits, up to 30 s, for a board that takes nothing
     with contextlib.suppress(OSError, serial.SerialException, termios.error):
         port.close()
 
