@@ -59,7 +59,7 @@ STM32F4 = Part(
     "stm32f4",
     "cortex-m4",
     "thumb-freestanding-eabi",
-    {"FLASH_ORIGIN": 0x0800_0000, "FLASH_BYTES": 64 * 1024, "RAM_ORIGIN": 0x2000_0000, "RAM_BYTES": 16 * 1024},
+    {"FLASH_ORIGIN": 0x0800_0000, "FLASH_BYTES": 96 * 1024, "RAM_ORIGIN": 0x2000_0000, "RAM_BYTES": 16 * 1024},
     (*SHARED, *FLASH_DRIVER, "port_stm32f4"),
     ("flight", "bus_stm32f4"),
     slots=(0x0802_0000, 0x0804_0000),

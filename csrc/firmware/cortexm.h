@@ -42,7 +42,7 @@ static inline __attribute__((always_inline)) void wait_for_interrupt(void) {
 
 /* Symbols of the linker script. */
 extern uint32_t __data_load[], __data_start[], __data_end[], __bss_start[], __bss_end[], __stack_limit[], __stack_top[];
-extern const uint8_t __image_start[];
+extern const uint8_t __image_start[], __image_end[];
 
 #define STACK_PAINT 0xC5C5C5C5u
 

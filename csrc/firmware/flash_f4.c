@@ -63,6 +63,12 @@ static int is_outside(unsigned area, uint32_t offset, size_t n) {
     return area >= AREAS || offset > area_bytes(area) || n > area_bytes(area) - offset;
 }
 
+/* The code that runs reaches into the area, as an image that is too large for where it was put does. */
+static int is_own(unsigned area) {
+    uint32_t begin = number(area_at(area)), end = begin + area_bytes(area);
+    return number(__image_start) < end && number(__image_end) > begin;
+}
+
 static int is_memory(const uint8_t *address) {
     return number(address) >= RAM_ORIGIN;
 }
@@ -130,7 +136,7 @@ static int run(const struct operation *o) {
 /* ---- struct flash: ctx is a pointer to the drain function */
 
 static int erase(void *ctx, unsigned area, const uint8_t *busy, size_t n) {
-    if (is_outside(area, 0, 0)) {
+    if (is_outside(area, 0, 0) || is_own(area)) {
         return -1;
     }
     if (is_memory(area_at(area))) {
@@ -161,7 +167,7 @@ static size_t program_one(flash_f4_drain drain, uint8_t *to, const uint8_t *byte
 }
 
 static int program(void *ctx, unsigned area, uint32_t offset, const uint8_t *bytes, size_t n) {
-    if (is_outside(area, offset, n)) {
+    if (is_outside(area, offset, n) || is_own(area)) {
         return -1;
     }
     uint8_t *to = area_at(area) + offset;

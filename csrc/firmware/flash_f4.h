@@ -6,6 +6,7 @@
  * `drain`, and sends its `busy` frame five times a second. Supply of 2.7 V or more (words of 32 bits in one go), caches
  * off, as they are after a reset.
  *
+ * An area that the running code lies in is neither erased nor programmed, whatever is asked.
  * Areas whose address is in RAM are memory, treated as flash would be: slots of emulated boards.
  *
  * The linker (csrc/firmware/build.py) says where the areas are:

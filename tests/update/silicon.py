@@ -196,17 +196,19 @@ class FlashMachine(CortexM):
 
 
 class FlashLine(UnicornLine):
-    """A board as a factory made it, with its flash."""
+    """A board with its flash, and what was put into it at `address`; program: whose symbols those are."""
 
     chip: FlashChip  # type: ignore[assignment]
 
-    def __init__(self, factory: bytes, boot: Elf, unique_id: bytes) -> None:
-        elf = Elf(boot.path, boot.entry, (Segment(FLASH[0], factory, 0),), boot.symbols)
+    def __init__(self, content: bytes, program: Elf, unique_id: bytes, address: int = FLASH[0]) -> None:
+        elf = Elf(program.path, program.entry, (Segment(address, content, 0),), program.symbols)
         chip = FlashChip()
         machine = FlashMachine(elf, chip, Host("", Path("/nowhere")))
         chip.uc = uc = machine.uc
         uc.mem_protect(*FLASH, unicorn.UC_PROT_ALL)
-        uc.mem_write(FLASH[0] + len(factory), b"\xff" * (FLASH[1] - len(factory)))
+        before, behind = address - FLASH[0], address + len(content)
+        uc.mem_write(FLASH[0], b"\xff" * before)
+        uc.mem_write(behind, b"\xff" * (FLASH[0] + FLASH[1] - behind))
         uc.mem_map(UNIQUE_ID & ~0xFFFF, 0x10000, unicorn.UC_PROT_READ)
         uc.mem_write(UNIQUE_ID, unique_id)
         uc.hook_add(unicorn.UC_HOOK_MEM_WRITE, chip.on_store, begin=FLASH[0], end=FLASH[0] + FLASH[1] - 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 from struct import pack_into
 
 import pytest
+from unicorn import arm_const as arm
 
 from hal.elf import read_elf
 from hal.errors import UpdateError
@@ -19,6 +20,7 @@ from hal.probe import Probe
 from hal.talk import Talk
 from hal.update import Updater
 from tests.boards.harness import NODE_CONFIG
+from tests.update import emulated
 from tests.update.silicon import CR, KEYR, SR, FlashLine, sector
 
 ADDRESS, UNIQUE_ID = 259, bytes(range(50, 62))
@@ -134,12 +136,25 @@ def test_persistent_memory_survives_many_writes(board: FlashLine):
     assert board.chip.faults == []
 
 
+def test_an_image_never_erases_itself(tmp_path: Path):
+    """One that reaches into the sectors of its own memory goes on without."""
+    build, low = emulated.builder(), 0x0800_8000
+    compiler, work = build.find_compiler(None), tmp_path / "work"
+    (image,) = build.build(compiler, build.STM32F4, NAME, "bench", "-Os", tmp_path, work, {"-low": low})
+    assert low + len(image.data) > sector(3)[0]
+    board = FlashLine(image.data, read_elf(image.path), UNIQUE_ID, low)
+    assert Probe(board).assign(UNIQUE_ID, ADDRESS, 0.2).role != ADDRESS  # it cannot keep it
+    assert (board.chip.erased, board.chip.programmed) == ([], 0)
+    assert board.flash(low, len(image.data)) == image.data
+
+
 def test_the_model_finds_faults(board: FlashLine):
     """Else it would prove nothing."""
     chip = board.chip
     chip.write(CR, 1)
     chip.write(KEYR, 1)
     chip.on_store(chip.uc, 0, sector(6)[0], 4, 0, None)
+    chip.uc.reg_write(arm.UC_ARM_REG_PRIMASK, 0)
     chip.read(0x4400)
     chip.on_load(chip.uc, 0, sector(6)[0], 4, 0, None)
     wrong = (
