@@ -19,7 +19,7 @@ WRITE_GUARD_S = 5.0
 
 
 def takes_bytes(fd: int, timeout_s: float = 0) -> bool:
-    """Whether bytes can be written to `fd`, within this time. (Not select: it takes only the first 1024 descriptors.)"""
+    """Whether bytes can be written to `fd`, within this time. (select takes only the first 1024 descriptors.)"""
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     return bool(poll.poll(timeout_s * 1000))

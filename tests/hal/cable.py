@@ -1,5 +1,5 @@
-"""A cable between the world's port and a board's program that a test pulls out, plugs in, and cuts in one direction; and
-the program itself, which it kills and starts again. Everything happens at a byte, not at a moment."""
+"""A cable between the world's port and a board's program that a test pulls out, plugs in, and cuts in one direction;
+and the program itself, which it kills and starts again. Everything happens at a byte, not at a moment."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Cable:
         self._board = subprocess.Popen(self._arguments, stdin=self._its, stdout=self._its)
 
     def kill(self) -> None:
-        """At once, in the middle of whatever it is doing. What it has written is on the line; what it has not read waits
+        """At once, in the middle of whatever it does. What it has written is on the line; what it has not read waits
         for the next one, as in a UART that stays powered."""
         if self._board is not None:
             self._board.kill()

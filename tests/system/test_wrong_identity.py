@@ -91,7 +91,7 @@ CASES: dict[str, tuple[Callable[[Bench], None], str]] = {
     "flight flavour": (node1_is(capabilities=0), "its firmware takes no TICK (a flight build)"),
     "other image": (node1_is(image_crc=9), f"its image CRC is 00000009, expected {crc_of(IMAGE):08x} of"),
     "no address": (node1_is(role=0), "it has no address yet, expected 257; give it one with `hal assign node1 --rig"),
-    "swapped roles": (swapped, "its address is 257 (node1), expected 256; swap the cables"),
+    "swapped roles": (swapped, "; swap the cables, or give it this role with"),
     "two boards with one id": (one_id, f"its hardware id {ONE.hex()} is that of node"),
     "silent": (lambda bench: bench.plug(good(0), FakeBoard(None)), ""),
     "garbage": (lambda bench: bench.plug(good(0), FakeBoard(node(1), baud=9)), ""),
