@@ -50,7 +50,11 @@ def main() -> int:
         print("benchmarks: --quick needs --out: its numbers are not for publishing", file=sys.stderr)
         return 2
     for name in args.names or known:
-        run(name, args.quick, args.out or report.RESULTS)
+        try:
+            run(name, args.quick, args.out or report.RESULTS)
+        except report.NeededError as error:
+            print(f"benchmarks: {name}: {error}", file=sys.stderr)
+            return 1
     if not args.out:
         publish(report.RESULTS)
     return 0

@@ -5,8 +5,6 @@ sum, stuffing and back, in one run: ours, ours called from Python frame by frame
 """
 
 import json
-import os
-import shlex
 import struct
 import subprocess
 import tempfile
@@ -19,7 +17,7 @@ import crc32c
 from cobs import cobs
 from pymavlink.dialects.v20 import common as mavlink
 
-from benchmarks.report import ROOT, Row, best_seconds
+from benchmarks.report import ROOT, Row, best_seconds, build_c
 from flight._native import ffi, lib
 
 PAYLOAD, ZEROS = 48, 40
@@ -29,11 +27,8 @@ HEADER = struct.Struct("<BHHBHIHB")  # t_us in 4 + 2 bytes
 def in_c(quick: bool, payload: int = PAYLOAD, zeros: int = ZEROS) -> dict[str, float]:
     """ns a frame from benchmarks/frames.c, built as the extension modules are."""
     with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder) / "frames"
         sources = [ROOT / "benchmarks/frames.c", *sorted((ROOT / "csrc/bus").glob("*.c"))]
-        flags = ["-std=gnu11", "-O3", "-fPIC", "-ffp-contract=off", f"-I{ROOT / 'csrc'}"]
-        command = [*shlex.split(os.environ.get("CC", "cc")), *flags, *map(str, sources), "-o", str(program)]
-        subprocess.run(command, check=True)
+        program = build_c(Path(folder) / "frames", sources)
         arguments = [str(payload), str(zeros), "20" if quick else "2000"]
         done = subprocess.run([str(program), *arguments], check=True, capture_output=True, text=True)
     figures: dict[str, float] = json.loads(done.stdout)

@@ -4,9 +4,11 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
+import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,29 @@ def best_seconds(function: Callable[[], Any], repeats: int = 5) -> float:
         function()
         times.append(time.perf_counter() - start)
     return min(times)
+
+
+def step(text: str) -> None:
+    """Says what a long benchmark does next."""
+    print(f"  {text} ...", flush=True)
+
+
+class NeededError(Exception):
+    """Something that the benchmark needs is not installed."""
+
+
+def need(program: str, package: str) -> None:
+    """Raises `NeededError` when a program is not installed."""
+    if shutil.which(program) is None:
+        raise NeededError(f"no {program}: apt-get install {package}")
+
+
+def build_c(program: Path, sources: Sequence[Path]) -> Path:
+    """Builds a C program as the extension modules are built; returns its path. Raises CalledProcessError."""
+    flags = ["-std=gnu11", "-O3", "-fPIC", "-ffp-contract=off", f"-I{ROOT / 'csrc'}"]
+    command = [*shlex.split(os.environ.get("CC", "cc")), *flags, *map(str, sources), "-o", str(program)]
+    subprocess.run(command, check=True)
+    return program
 
 
 def machine() -> dict[str, str]:

@@ -23,7 +23,7 @@ from hal.faults import ActiveFault, Faults
 from hal.icd import ResetCause
 from hal.identity import expected_board, from_native
 from hal.lines import Lines, Opener
-from hal.link import Board, Injectable, open_link
+from hal.link import Board, Injectable, Link, open_link
 from hal.plant import Plant
 from hal.rig import Rig
 from hal.rig_boards import BoardSpec
@@ -264,9 +264,13 @@ class World:
         names = {n: getattr(said, n).hex() for n in ("hardware_id", "firmware_hash")}
         return {**names, **numbers, "icd_hash": f"{said.icd_hash:016x}"}
 
+    def line(self, role: str) -> Link | None:
+        """The open line to a board; None when it is a mock that this world steps itself, or absent."""
+        return self._lines.link(self.rig.index_of(role))
+
     def pid(self, role: str) -> int | None:
         """Process id of a board that is a child process; None for others."""
-        pid = getattr(self._lines.link(self.rig.index_of(role)), "pid", None)
+        pid = getattr(self.line(role), "pid", None)
         return int(pid) if pid is not None else None
 
     def _spec(self, role: str) -> BoardSpec:

@@ -289,6 +289,7 @@ def main() -> int:
     """Build what the arguments say; one line per image."""
     parser = argparse.ArgumentParser(description="Build the firmware.")
     parser.add_argument("--out", type=Path, default=ROOT / "hal" / "bin", help="folder of the images")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "firmware", help="folder of the object files")
     parser.add_argument("--compiler", choices=("gcc", "zig"), help="default: gcc where it is installed, else zig")
     parser.add_argument("--part", choices=PARTS, default=STM32F4.name, help=f"default: {STM32F4.name}")
     parser.add_argument("--flavour", choices=FLAVOURS, action="append", help="default: all that the part has")
@@ -298,7 +299,7 @@ def main() -> int:
     flavours = args.flavour or (FLAVOURS if part.flying else FLAVOURS[:1])
     try:
         for kind in KINDS:
-            work = ROOT / "build" / "firmware" / f"{part.name}-{compiler.name}{level}-{kind}"
+            work = args.work / f"{part.name}-{compiler.name}{level}-{kind}"
             build_kind(compiler, part, kind, flavours, level, args.out, work)
     except HalError as error:
         raise SystemExit(f"build.py: {error}") from None

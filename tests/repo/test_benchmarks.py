@@ -10,6 +10,9 @@ import pytest
 from benchmarks import report
 from benchmarks.__main__ import names
 from tests.repo import tree
+from tests.tools import NEEDS_ARM_GCC, NEEDS_QEMU
+
+NEEDS = {"emulators": NEEDS_QEMU, "realtime": NEEDS_QEMU, "sizes": NEEDS_ARM_GCC}
 
 
 def test_readme_shows_the_results_files():
@@ -26,7 +29,7 @@ def test_every_benchmark_is_published():
     assert sorted(report.load(report.RESULTS)) == names()
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", [pytest.param(name, marks=NEEDS.get(name, ())) for name in names()])
 def test_benchmark_runs(name: str, tmp_path: Path):
     command = [sys.executable, "-m", "benchmarks", name, "--quick", "--out", str(tmp_path)]
     done = subprocess.run(command, cwd=tree.ROOT, capture_output=True, text=True, check=False)
@@ -34,6 +37,17 @@ def test_benchmark_runs(name: str, tmp_path: Path):
     rows = json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))["rows"]
     assert rows
     assert all(row["value"] >= 0 and row["unit"] for row in rows)
+
+
+@pytest.mark.parametrize(("name", "package"), [("emulators", "qemu-system-arm"), ("sizes", "gcc-arm-none-eabi")])
+def test_a_missing_tool_is_named_in_one_line(name: str, package: str, tmp_path: Path):
+    command = [sys.executable, "-m", "benchmarks", name, "--quick", "--out", str(tmp_path)]
+    empty = {"PATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=tree.ROOT, capture_output=True, text=True, check=False, env=empty)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"apt-get install {package}" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
