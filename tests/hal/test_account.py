@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tests.hal.bench_line import NAMED_BYTES, NAMED_FRAMES, BenchLine
 from tests.hal.talker import small_rig
@@ -233,5 +240,5 @@ def test_a_boot_that_was_not_heard_is_not_taken_for_a_loss(line: BenchLine) -> N
     assert line.stats(*NAMED_BYTES, *NAMED_FRAMES) == 0
 
 
-TestLine = Line.TestCase
-TestLine.settings = settings(stateful_step_count=60)
+def test_every_byte_and_frame_is_in_one_account_whatever_happens() -> None:
+    run_state_machine_as_test(Line, settings=settings(stateful_step_count=60))
