@@ -31,6 +31,10 @@ HARM = {  # counters of hk_health that tell of damage, and how one and many of i
     "length_errors": ("length error", "length errors"),
     "sequence_gaps": ("frame missing", "frames missing"),
     "unknown_frames": ("unknown frame", "unknown frames"),
+    "rx_lost": ("byte lost by its receiver", "bytes lost by its receiver"),
+    "overruns": ("overrun", "overruns"),
+    "framing_errors": ("framing error", "framing errors"),
+    "noise_errors": ("noise error", "noise errors"),
 }
 
 EXAMPLES = """examples:

@@ -17,8 +17,8 @@ import numpy as np
 
 ICD_NAME = "space-link"
 ICD_VERSION = 1
-ICD_HASH = 0x32DE7153C14A5D7A
-ICD_SHA256 = "32de7153c14a5d7a4d698dc65c22c8d26802f4375aca6c86f22ff45b903e5555"
+ICD_HASH = 0xACF82868F1D447E9
+ICD_SHA256 = "acf82868f1d447e9e303a6625623852a5b26971ab688a59346a2d6ec14e50ebf"
 MAX_PAYLOAD = 1024
 
 
@@ -392,6 +392,10 @@ RECORDS: dict[str, tuple[Field, ...]] = {
         Field('length_errors', 'u16'),
         Field('sequence_gaps', 'u16'),
         Field('unknown_frames', 'u16'),
+        Field('rx_lost', 'u32', unit='bytes', doc='this and the following: its newest hardware_report; zeros from a board that is none of hardware'),
+        Field('overruns', 'u16'),
+        Field('framing_errors', 'u16'),
+        Field('noise_errors', 'u16'),
     ),
     'parameter_value': (
         Field('parameter', 'u16', enum='parameter'),
@@ -505,12 +509,12 @@ PACKETS: dict[str, Message] = {
         ),
     ),
     'hk_health': Message(
-        'hk_health', 'packet', 'flight', 3, 25, '', 5, 'hk_health_period_s', 'A page of boards, the power board first: the newest node_health and link_report of each, zeros before the first one. The power board sends no node_health: its node values are zeros. All pages carry the same time.',
+        'hk_health', 'packet', 'flight', 3, 25, '', 5, 'hk_health_period_s', 'A page of boards, the power board first: the newest node_health, link_report and hardware_report of each, zeros before the first one. The power board sends no node_health: its node values are zeros. All pages carry the same time.',
         (
             Field('base', 'u16', doc="position of the first row's board"),
             Field('total', 'u16', doc='boards of this satellite'),
-            Field('count', 'u8', max=23),
-            Field('boards', 'health_row', tail=23, count_field='count'),
+            Field('count', 'u8', max=18),
+            Field('boards', 'health_row', tail=18, count_field='count'),
         ),
     ),
     'event_report': Message(

@@ -107,6 +107,7 @@ static struct space_health_row health_row(const struct ctl *c, uint16_t board) {
     static const struct bus_node_health none;
     const struct bus_node_health *h = board == 0 ? &none : &c->nodes[board - 1].health;
     const struct bus_link_report *l = &c->links[board].report;
+    const struct bus_hardware_report *w = &c->links[board].hardware;
     return (struct space_health_row){
         .address = bus_address_of(board),
         .ecc_corrected = h->ecc_corrected,
@@ -125,6 +126,10 @@ static struct space_health_row health_row(const struct ctl *c, uint16_t board) {
         .length_errors = l->length_errors,
         .sequence_gaps = l->sequence_gaps,
         .unknown_frames = l->unknown_frames,
+        .rx_lost = w->rx_lost,
+        .overruns = w->overruns,
+        .framing_errors = w->framing_errors,
+        .noise_errors = w->noise_errors,
     };
 }
 

@@ -130,6 +130,10 @@ static inline void put_health_row(uint8_t *p, const struct space_health_row *r) 
     put_u16(p + 38, r->length_errors);
     put_u16(p + 40, r->sequence_gaps);
     put_u16(p + 42, r->unknown_frames);
+    put_u32(p + 44, r->rx_lost);
+    put_u16(p + 48, r->overruns);
+    put_u16(p + 50, r->framing_errors);
+    put_u16(p + 52, r->noise_errors);
 }
 
 static inline void get_health_row(struct space_health_row *r, const uint8_t *p) {
@@ -150,6 +154,10 @@ static inline void get_health_row(struct space_health_row *r, const uint8_t *p) 
     r->length_errors = get_u16(p + 38);
     r->sequence_gaps = get_u16(p + 40);
     r->unknown_frames = get_u16(p + 42);
+    r->rx_lost = get_u32(p + 44);
+    r->overruns = get_u16(p + 48);
+    r->framing_errors = get_u16(p + 50);
+    r->noise_errors = get_u16(p + 52);
 }
 
 static inline void put_parameter_value(uint8_t *p, const struct space_parameter_value *r) {
@@ -438,7 +446,7 @@ int space_hk_jobs_decode(struct space_hk_jobs *m, const uint8_t *in, size_t n) {
 }
 
 static int check_hk_health(const struct space_hk_health *m) {
-    if (m->count > 23u) {
+    if (m->count > 18u) {
         return SPACE_ERR_RANGE;
     }
     return 0;
@@ -453,10 +461,10 @@ size_t space_hk_health_encode(const struct space_hk_health *m, uint8_t out[stati
     put_u16(out + 3, m->total);
     out[5] = m->count;
     uint8_t *at = out + 6;
-    for (size_t i = 0; i < m->count; i++, at += 44) {
+    for (size_t i = 0; i < m->count; i++, at += 54) {
         put_health_row(at, &m->boards[i]);
     }
-    return 6u + 44u * (size_t)m->count;
+    return 6u + 54u * (size_t)m->count;
 }
 
 int space_hk_health_decode(struct space_hk_health *m, const uint8_t *in, size_t n) {
@@ -469,14 +477,14 @@ int space_hk_health_decode(struct space_hk_health *m, const uint8_t *in, size_t 
     m->base = get_u16(in + 1);
     m->total = get_u16(in + 3);
     m->count = in[5];
-    if (m->count > 23u) {
+    if (m->count > 18u) {
         return SPACE_ERR_RANGE;
     }
-    if (n != 6u + 44u * (size_t)m->count) {
+    if (n != 6u + 54u * (size_t)m->count) {
         return SPACE_ERR_LENGTH;
     }
     const uint8_t *at = in + 6;
-    for (size_t i = 0; i < m->count; i++, at += 44) {
+    for (size_t i = 0; i < m->count; i++, at += 54) {
         get_health_row(&m->boards[i], at);
     }
     return check_hk_health(m);

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* First 8 bytes of the SHA-256 of the canonical ICD. */
-#define SPACE_ICD_HASH UINT64_C(0x32de7153c14a5d7a)
+#define SPACE_ICD_HASH UINT64_C(0xacf82868f1d447e9)
 
 #define SPACE_VERSION 1
 #define SPACE_MAX_PAYLOAD 1024
@@ -45,7 +45,7 @@
 #define SPACE_SVC_HK_HEALTH 3
 #define SPACE_SUB_HK_HEALTH 25
 #define SPACE_SID_HK_HEALTH 5
-#define SPACE_HK_HEALTH_BYTES 1018
+#define SPACE_HK_HEALTH_BYTES 978
 #define SPACE_SVC_EVENT_REPORT 5
 #define SPACE_EVENT_REPORT_BYTES 12
 #define SPACE_SVC_PONG 17
@@ -382,6 +382,10 @@ struct space_health_row {
     uint16_t length_errors;
     uint16_t sequence_gaps;
     uint16_t unknown_frames;
+    uint32_t rx_lost; /* bytes; this and the following: its newest hardware_report; zeros from a board that is none of hardware */
+    uint16_t overruns;
+    uint16_t framing_errors;
+    uint16_t noise_errors;
 };
 
 struct space_parameter_value {
@@ -500,12 +504,12 @@ struct space_hk_jobs {
 size_t space_hk_jobs_encode(const struct space_hk_jobs *m, uint8_t out[static SPACE_MAX_PAYLOAD]);
 int space_hk_jobs_decode(struct space_hk_jobs *m, const uint8_t *in, size_t n);
 
-/* A page of boards, the power board first: the newest node_health and link_report of each, zeros before the first one. The power board sends no node_health: its node values are zeros. All pages carry the same time. */
+/* A page of boards, the power board first: the newest node_health, link_report and hardware_report of each, zeros before the first one. The power board sends no node_health: its node values are zeros. All pages carry the same time. */
 struct space_hk_health {
     uint16_t base; /* position of the first row's board */
     uint16_t total; /* boards of this satellite */
-    uint8_t count; /* ..23 */
-    struct space_health_row boards[23];
+    uint8_t count; /* ..18 */
+    struct space_health_row boards[18];
 };
 size_t space_hk_health_encode(const struct space_hk_health *m, uint8_t out[static SPACE_MAX_PAYLOAD]);
 int space_hk_health_decode(struct space_hk_health *m, const uint8_t *in, size_t n);

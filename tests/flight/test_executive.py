@@ -16,7 +16,7 @@ from flight.storage import Storage
 from hal import icd as bus_icd
 from hal.pacing import Pacer
 from hal.rig import Orbit, load_rig
-from tests.flight.fake import FakePort, Line
+from tests.flight.fake import FLIGHT, FakePort, Line, frame
 
 RIG = load_rig("demo")
 
@@ -65,7 +65,7 @@ def test_housekeeping_comes_by_its_periods(fly):
 def _health(flown):
     """The rows of the newest hk_health, its pages joined."""
     pages = [icd.decode("hk_health", data) for s, t, data in flown.packets() if (s, t, data[0]) == (3, 25, 5)]
-    count = -(-pages[-1]["total"] // 23)
+    count = -(-pages[-1]["total"] // 18)
     return [row for page in pages[-count:] for row in page["boards"]]
 
 
@@ -76,6 +76,8 @@ def test_health_rows_are_what_the_boards_sent(fly, rig):
         [f.name for f in bus_icd.MESSAGES[name].fields if f.name not in ("rx_bytes", "tx_bytes")]
         for name in ("node_health", "link_report")
     )
+    hardware = ("rx_lost", "overruns", "framing_errors", "noise_errors")
+    rest = {"ring_high_water": 1, "stack_free": 2}
 
     def before(port: FakePort, t_us: int) -> None:
         if t_us == 12_000_000:
@@ -83,6 +85,10 @@ def test_health_rows_are_what_the_boards_sent(fly, rig):
                 b.send("link_report", rx_bytes=1, tx_bytes=2, **{f: 100 * b.index + k for k, f in enumerate(line)})
             for b in port.nodes:
                 b.send("node_health", **{f: 50 * b.index + k for k, f in enumerate(node)})
+                lost = {f: 60 * b.index + k for k, f in enumerate(hardware)}
+                b.out.append(
+                    frame("hardware_report", b.address, FLIGHT, 0, t_us, **lost, **rest)
+                )  # not in the sequence
 
     flown = fly(FakePort(load_rig(rig), before))
     flown.run(11)
@@ -93,6 +99,7 @@ def test_health_rows_are_what_the_boards_sent(fly, rig):
     for b, row in zip(flown.port.boards, rows, strict=True):
         expected = {f: 50 * b.index + k if b.index else 0 for k, f in enumerate(node)}
         expected |= {f: 100 * b.index + k for k, f in enumerate(line)}
+        expected |= {f: 60 * b.index + k if b.index else 0 for k, f in enumerate(hardware)}
         assert row == {"address": b.address, **expected}
     assert flown.last("hk_flight")["link_errors"] == 0
 

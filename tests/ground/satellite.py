@@ -284,8 +284,8 @@ class Satellite:
     def _hk_health(self) -> None:
         addresses = [int(icd.Address.POWER_BOARD), *(icd.Address.NODE_BASE + n.index for n in self.nodes)]
         zeros = {f.name: 0 for f in icd.RECORDS["health_row"]}
-        for base in range(0, len(addresses), 23):
-            page = addresses[base : base + 23]
+        for base in range(0, len(addresses), 18):
+            page = addresses[base : base + 18]
             rows = [{**zeros, **self.harm.get(address, {}), "address": address} for address in page]
             self._hk("hk_health", base=base, total=len(addresses), boards=rows)
 

@@ -38,10 +38,11 @@ def test_status_tells_what_has_happened_to_boards(
     live_radio: Radio, satellite: Satellite, capsys: pytest.CaptureFixture[str]
 ) -> None:
     satellite.harm[icd.Address.NODE_BASE + 3] = {"hangs": 1, "ecc_uncorrected": 2, "checkpoints": 9, "rx_frames": 77}
-    satellite.harm[icd.Address.POWER_BOARD] = {"crc_errors": 4}
+    satellite.harm[icd.Address.POWER_BOARD] = {"crc_errors": 4, "rx_lost": 12, "overruns": 1}
     code, out, _ = ground(capsys, "status", "--station", live_radio.url)
     assert code == 0
-    assert "health   power board: 4 crc errors; node 3: 1 hang, 2 ecc uncorrected\n" in out
+    power, node3 = "4 crc errors, 12 bytes lost by its receiver, 1 overrun", "1 hang, 2 ecc uncorrected"
+    assert f"health   power board: {power}; node 3: {node3}\n" in out
     _, out, _ = ground(capsys, "status", "--json", "--station", live_radio.url)
     health = {row["address"]: row for row in json.loads(out)["health"]}
     assert len(health) == 17
