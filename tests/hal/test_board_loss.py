@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from hal._native import ffi, lib
 from hal.link import Board, Link, open_link
 from hal.world import World
 from tests.hal.bench_line import NAMED_BYTES, NAMED_FRAMES, BenchLine
-from tests.hal.talker import Damaged, frames, small_rig, split
+from tests.hal.talker import Damaged, Talker, frames, small_rig, split
+from tests.tools import NEEDS_QEMU
 
 HARDWARE = {"framing_errors": 2, "noise_errors": 1, "ring_high_water": 300, "stack_free": 900}
 CRASH = {"exception": 3, "pc": 0x0800_1234, "lr": 0x0800_0101, "cfsr": 0x8200, "fault_address": 0}
@@ -136,3 +139,23 @@ def test_settings_that_are_lost_before_their_done_are_asked_for_again(tmp_path: 
         for flight in flights:
             flight.close()
         assert hit.link("power")["retransmissions"] == 1
+
+
+@pytest.mark.parametrize("backend", ["process", pytest.param("qemu", marks=NEEDS_QEMU)])
+def test_what_makes_the_board_is_killed_and_started_again(tmp_path: Path, backend: str) -> None:
+    rig = small_rig(tmp_path, f'[boards.node1]\nlink = "{backend}:"\n').with_tick(1.0)
+    talker = Talker(rig.nodes)
+    with World(rig) as world:
+        for boots in range(1, 4):
+            pid = world.pid("node1")
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            while world.link("node1")["state"] == lib.WORLD_BOARD_PRESENT:
+                world.step(talker)
+            world.start("node1")
+            while world.link("node1")["comparisons"] < boots:
+                world.step(talker)
+        link, score = world.link("node1"), world.score()
+    assert (link["epochs"], link["absences"]) == (4, 3)
+    assert link["lost_at_reset_frames"] >= 3, "the TICKs that nobody heard"
+    assert not any(score["link_errors"].values()), "what dies is a board, not a line"
