@@ -14,7 +14,8 @@ import pytest
 
 from hal.errors import UpdateError
 from hal.firmware import Image
-from hal.icd import ImageSlot
+from hal.frames import decode
+from hal.icd import ImageSlot, SlotState
 from hal.talk import Talk
 from hal.update import CHUNK_BYTES, Updater
 from tests.update.device import ADDRESS, TORN, Device, DeviceLink, pair, updater
@@ -30,22 +31,47 @@ def factory(images: list[Image] = OLD) -> Device:
     return device
 
 
-def update(device: Device, images: list[Image]) -> None:
-    """As far as the power lasts."""
+class Watched(DeviceLink):
+    """Knows whether anybody has confirmed an image."""
+
+    confirmed = False
+
+    def send(self, data: bytes) -> None:
+        self.confirmed = self.confirmed or any(frame.name == "update_confirm" for frame in decode(data))
+        super().send(data)
+
+
+def update(device: Device, images: list[Image]) -> bool:
+    """As far as the power lasts. Returns whether the new image was confirmed, or may have been."""
+    link = Watched(device)
     with contextlib.suppress(UpdateError):
-        updater(device).run(images)
+        Updater(Talk(link, ADDRESS), "node0").run(images)
+    return link.confirmed
 
 
-def check_starts_whole(device: Device, allowed: list[Image]) -> None:
-    """Switched on with lasting power, it starts one of these images, whole."""
+def check_starts_whole(device: Device, old: list[Image], new: list[Image], confirmed: bool = False) -> None:
+    """Switched on with lasting power it starts one of these images, whole: a new one, that nobody has confirmed, on
+    trial. A slot that goes on to receive is erased behind its torn word."""
     device.cut_after(-1)
     assert device.power_on() in (ImageSlot.A, ImageSlot.B)
-    assert device.running_image() in [image.data for image in allowed]
+    image = device.running_image()
+    assert image in [i.data for i in old + new]
+    assert confirmed or device.on_trial == (image in [i.data for i in new])
+    status = updater(device).status()
+    other = 1 - device.running
+    if status["state_b" if other else "state_a"] == SlotState.RECEIVING:
+        rest = bytes(device.area(other))[status["offset"] + 4 :]
+        assert rest == b"\xff" * len(rest)
 
 
-def check_goes_on(device: Device, images: list[Image]) -> None:
-    """The update ends well now, and the board stays with it."""
+def check_goes_on(device: Device, images: list[Image], torn: str = "garbage") -> None:
+    """The update ends well now, and the board stays with it; it is erased again only where it has to be."""
+    status = updater(device).status()
+    state = status["state_a" if device.running else "state_b"]
+    erasures = device.busy_frames
     updater(device).run(images)
+    if torn != "garbage" and state in (SlotState.RECEIVING, SlotState.NEW):
+        assert device.busy_frames == erasures
     assert device.running_image() == images[device.running].data
     device.power_cycle()
     assert device.running_image() == images[device.running].data
@@ -92,7 +118,7 @@ def test_a_cut_at_every_chunk_boundary(torn: str):
         u.hello()
         with pytest.raises(UpdateError, match="silent"):
             u.transfer(images[1])
-        check_starts_whole(device, [OLD[0]])
+        check_starts_whole(device, OLD, [])
         resumed_at = updater(device).run(images).resumed_at
         assert chunk * CHUNK_BYTES - ERASED - 4 <= resumed_at <= chunk * CHUNK_BYTES + 4
         check_goes_on(device, images)
@@ -110,7 +136,7 @@ def test_a_cut_behind_every_chunk(torn: str):
         u.hello()
         with pytest.raises(UpdateError, match="silent"):
             u.transfer(images[1])
-        check_starts_whole(device, [OLD[0]])
+        check_starts_whole(device, OLD, [])
         offsets.append(updater(device).status()["offset"])
         assert CHUNK_BYTES - ERASED - 4 <= offsets[-1] - offsets[-2] <= CHUNK_BYTES + 4
     check_goes_on(device, images)
@@ -118,36 +144,39 @@ def test_a_cut_behind_every_chunk(torn: str):
 
 
 def test_power_cut_at_every_unit_of_a_small_update():
-    """Each moment there is, in each way; images small enough to do them all."""
+    """Each moment there is, in each way; images small enough to do them all, and logs that are full all the time."""
     old, new = pair(1, 600), pair(2, 604)
-    ready = factory(old)
+    ready = Device(old[0], log_bytes=128)
+    ready.power_on()
     memory, first = ready.memory(), ready.units
     update(ready, new)
     for torn in TORN:
         for unit in range(ready.units - first):
-            device = Device(None)
+            device = Device(None, log_bytes=128)
             device.restore(memory)
             device.power_on()
             device.cut_after(unit, torn, unit)
-            update(device, new)
+            confirmed = update(device, new)
             assert device.dead, f"unit {unit} torn {torn}: the power did not fail"
-            check_starts_whole(device, [*old, *new])
-            check_goes_on(device, new)
+            check_starts_whole(device, old, new, confirmed)
+            check_goes_on(device, new, torn)
 
 
 @pytest.mark.parametrize("seed", range(1000))
 def test_power_cut_at_a_random_instant(seed: int):
     """Up to four cuts in one update, at any moment of it or of the boot behind a cut, then one that ends."""
     chance = random.Random(seed)
-    device = factory()
+    device = Device(OLD[0], log_bytes=chance.choice([128, 192, 512]))
+    device.power_on()
+    confirmed = False
     for _ in range(chance.randint(1, 4)):
         device.cut_after(chance.randrange(UNITS if chance.random() < 0.7 else 64), chance.choice(list(TORN)), seed)
         if device.dead:
             device.power_on()
-        update(device, NEW)
+        confirmed = update(device, NEW) or confirmed
         if chance.random() < 0.5:
-            check_starts_whole(device, OLD + NEW)
-    check_starts_whole(device, OLD + NEW)
+            check_starts_whole(device, OLD, NEW, confirmed)
+    check_starts_whole(device, OLD, NEW, confirmed)
     check_goes_on(device, NEW)
 
 
@@ -171,7 +200,7 @@ def test_power_cut_in_the_boot_loader():
                 if not device.dead:  # behind its last write
                     assert unit >= 32
                     continue
-                check_starts_whole(device, OLD + NEW)
+                check_starts_whole(device, OLD, NEW)
                 check_goes_on(device, NEW)
 
 
@@ -180,7 +209,7 @@ def test_progress_is_kept_across_cuts():
     device = factory()
     device.cut_after(16 + 64 + 1500, "bits", 1)  # an erasure, two records, and half of the image
     update(device, NEW)
-    check_starts_whole(device, OLD)
+    check_starts_whole(device, OLD, [])
     result = updater(device).run(NEW)
     assert 1400 < result.resumed_at <= 1500
     assert device.running_image() == NEW[1].data
