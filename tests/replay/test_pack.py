@@ -43,7 +43,7 @@ times = st.integers(0, (1 << 64) - 1).map(lambda t: t.to_bytes(8, "little"))
 batches = st.lists(st.builds(lambda board, wire: board + len(wire).to_bytes(2, "little") + wire, boards, wires),
                    max_size=4).map(b"".join)  # fmt: skip
 steps = st.builds(lambda t, rx, tx: record(STEP, t + len(rx).to_bytes(4, "little") + rx + tx), times, batches, batches)
-anything = st.builds(record, st.integers(0, 255), st.binary(max_size=60))
+anything = st.builds(record, st.integers(0, 127), st.binary(max_size=60))
 tapes = st.lists(st.one_of(times.map(lambda t: record(TICK, t)), lines, steps, anything), max_size=12).map(b"".join)
 
 
@@ -98,9 +98,16 @@ def test_frames_that_go_on_cost_only_what_changes() -> None:
     assert len(packed) < len(tape) / 4
 
 
-def test_half_a_record_is_no_tape() -> None:
+def test_frames_that_come_again_cost_a_byte() -> None:
+    again = frame(icd.MESSAGES["lease"].type, 1, 256, 0, 7, 100_000, bytes(20))
+    sizes = [len(PACKER.pack(record(TO_BOARD, b"\x01\x00" + again * n))) for n in (1, 2, 3, 100)]
+    assert [size - sizes[0] for size in sizes] == [0, 1, 2, 99]
+
+
+@pytest.mark.parametrize("tape", [flow(1)[:-1], record(128, b"")], ids=["half a record", "a kind above 127"])
+def test_what_is_no_tape_is_refused(tape: bytes) -> None:
     with pytest.raises(ValueError):
-        PACKER.pack(flow(1)[:-1])
+        PACKER.pack(tape)
 
 
 def test_records_are_read_as_they_were_written() -> None:
