@@ -86,6 +86,8 @@ def packet_fields(packet: bytes) -> dict[str, Any]:
 
 def packet_name(packet: bytes) -> str:
     """Name in the space-link ICD, "" for none."""
+    if len(packet) < HEAD_BYTES + CRC_BYTES:
+        return ""
     service, subtype, data = packet[7], packet[8], packet[HEAD_BYTES:-CRC_BYTES]
     for selector in (data[0] if data else None, None):
         if (service, subtype, selector) in _KINDS:
@@ -93,14 +95,13 @@ def packet_name(packet: bytes) -> str:
     return ""
 
 
-def packet_difference(
-    tick_us: int, recorded: bytes | None, replayed: bytes | None, t_us: int | None = None
-) -> Difference:
-    """Of two packets that differ; None: there is none. t_us: of flight, where a packet does not tell."""
+def packet_difference(t_us: int, tick_us: int, recorded: bytes | None, replayed: bytes | None) -> Difference:
+    """Of two packets that differ; None: there is none. t_us: of flight, where the packet does not tell."""
     there = recorded if recorded is not None else replayed or b""
     fields = packet_fields(there)
-    at_us = int(fields.get("t_us", t_us or 0))
-    what = f"{packet_name(there) or 'packet'} (APID {fields['apid']}, {fields['service']}/{fields['subtype']})"
+    at_us = int(packet_fields(replayed or there).get("t_us", t_us))
+    kind = " (APID {apid}, {service}/{subtype})".format(**fields) if "apid" in fields else ""
+    what = f"{packet_name(there) or 'packet'}{kind}"
     if recorded is None or replayed is None:
         shown = ("the packet", "nothing") if recorded is not None else ("nothing", "the packet")
         return Difference(at_us, at_us // tick_us, "telemetry", what, "", *shown)

@@ -54,7 +54,7 @@ class _Telemetry:
             if recorded is None:
                 self.more = self.more or packet
             elif recorded != packet:
-                raise Diverged(packet_difference(self._stage.tick_us, recorded, packet))
+                raise Diverged(packet_difference(self._stage.t_us, self._stage.tick_us, recorded, packet))
             else:
                 self.same += 1
 
@@ -155,13 +155,19 @@ def _earlier(executive: Executive, difference: Difference) -> Difference:
 
 def _leftovers(executive: Executive, script: Script, stage: Stage, telemetry: _Telemetry) -> Difference | None:
     """What one of the two has and the other has not."""
+    left = script.head()
+    if left is not None or script.step() is not None:
+        what = left.kind.name.lower() if left is not None else "tick"
+        return stage.diverged(what, "there", "not taken").difference
     missing = script.packet()
     if missing is not None:
-        return packet_difference(stage.tick_us, missing, None)
+        return packet_difference(stage.t_us, stage.tick_us, missing, None)
     if script.end is None:
         return None
+    if (script.end["t_us"], script.end["slow"]) != (stage.t_us, stage.slow):
+        return stage.diverged("end", f"{script.end['t_us']} us", f"{stage.t_us} us").difference
     if telemetry.more is not None:
-        return packet_difference(stage.tick_us, None, telemetry.more)
+        return packet_difference(stage.t_us, stage.tick_us, None, telemetry.more)
     here = state(executive)
     if here != script.end["state"]:
         return state_difference(stage.t_us, stage.tick_us, script.end["state"], here)

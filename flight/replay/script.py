@@ -126,10 +126,10 @@ class Script:
             self._items.append(run[::-1])
 
     def _step(self, record: Record) -> Step:
-        if len(record.body) < STEP_HEAD.size:
-            raise ReplayError(f"{self.path}: a step of {len(record.body)} bytes, expected more")
-        t_us, rx = STEP_HEAD.unpack_from(record.body)
-        at = STEP_HEAD.size
+        at, n = STEP_HEAD.size, len(record.body)
+        t_us, rx = STEP_HEAD.unpack_from(record.body) if n >= at else (0, n)
+        if at + rx > n:
+            raise ReplayError(f"{self.path}: a step of {n} bytes, of which {rx} should be what boards sent")
         return Step(t_us, record.body[at : at + rx], record.body[at + rx :])
 
     def _note(self, record: Record) -> None:
