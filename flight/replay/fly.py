@@ -135,7 +135,7 @@ def _executive(
 def _run(executive: Executive, stage: Stage, tick: Callable[[int], None]) -> None:
     def watch() -> bool:
         tick(stage.t_us)
-        return False
+        return stage.script.stopped()
 
     executive.run(None, watch)
     executive.close()

@@ -32,7 +32,7 @@ class Note(IntEnum):
     TELEMETRY = 22
     """whole space packets"""
     END = 23
-    """state, at the end of a flight that ended in order"""
+    """state, at the end of a flight that ended in order; world_ended: there were no more ticks, else it was stopped"""
 
 
 _KEYS: dict[Note, dict[str, type]] = {
@@ -42,7 +42,7 @@ _KEYS: dict[Note, dict[str, type]] = {
     Note.SLIP: {"us": int},
     Note.STORAGE: {"what": str, "errno": int},
     Note.CHECK: {"state": dict},
-    Note.END: {"state": dict},
+    Note.END: {"state": dict, "world_ended": bool},
 }
 
 

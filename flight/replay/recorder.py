@@ -25,6 +25,7 @@ class Recorder:
         self.port: BusPort | None = None
         self.radio: Radio | None = None
         self._tape: Tape | None = None
+        self._flown: RecordedPort | None = None
         self._executive: Executive | None = None
 
     def start(self, tape: Tape, port: BusPort, storage: Storage, *, timeline: bool) -> RecordedPort:
@@ -32,7 +33,8 @@ class Recorder:
         self._tape, self.port = tape, port
         hashes = {"icd_hash": f"{icd.ICD_HASH:016x}"}
         self.note(Note.START, storage=storage.dump(), timeline=timeline, **hashes)
-        return RecordedPort(port, tape)
+        self._flown = RecordedPort(port, tape)
+        return self._flown
 
     def follow(self, executive: Executive) -> None:
         """Put its state into every block. The first, with what flight starts from, is written at once."""
@@ -44,7 +46,8 @@ class Recorder:
     def finish(self) -> None:
         """The flight has ended in order; its executive is closed."""
         assert self._executive is not None
-        self.note(Note.END, state=state(self._executive))
+        assert self._flown is not None
+        self.note(Note.END, state=state(self._executive), world_ended=self._flown.ended)
 
     def note(self, kind: Note, **values: Any) -> None:
         """Add a note, with where in time it stands."""
@@ -65,6 +68,8 @@ class RecordedPort:
         self._port, self._tape = port, tape
         self.rig: Rig = port.rig
         self.tick_us = port.tick_us
+        self.ended = False
+        """The world has ended."""
 
     @property
     def t_us(self) -> int:
@@ -81,6 +86,7 @@ class RecordedPort:
     def run(self, max_ticks: int, step: int, ctx: int) -> int:
         """As `BusPort.run`."""
         done = self._port.run(max_ticks, *self._tape.tap(step, ctx))
+        self.ended = done == 0
         self._tape.t_us = self._port.t_us
         self._tape.drain()
         return done

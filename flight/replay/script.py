@@ -76,6 +76,11 @@ class Script:
         self._fill()
         return not self._items and self.end is None
 
+    def stopped(self) -> bool:
+        """Nothing is left, and flight was stopped here."""
+        self._fill()
+        return not self._items and self.end is not None and not self.end["world_ended"]
+
     def step(self) -> Step | None:
         """Take the next step; None when an input stands before it, or at the end."""
         self._fill()

@@ -131,6 +131,24 @@ def test_standing_still_changes_nothing(folder: Path, stops: set[int]) -> None:
     assert fly(stops) == fly(set())
 
 
+@pytest.mark.parametrize("world_ends", [False, True])
+def test_flight_ends_at_a_moment_of_its_timeline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world_ends: bool
+) -> None:
+    """Flight that is stopped there takes the command no more; flight that finds no more ticks there has taken it."""
+    rig = desk(tmp_path)
+    end_us = round(rig.timeline[1].at_s * S)
+    assert end_us > rig.timeline[0].at_s * S
+    with Flight(tmp_path / "x.rec", rig) as flown:
+        tick = flown.world.run
+        monkeypatch.setattr(flown.world, "run", lambda *args: tick(*args) if flown.world.t_us < end_us else 0)
+        flown.run(end_us / S + world_ends)
+        assert flown.world.t_us == end_us
+        assert (flown.executive.commands.accepted > 1) == world_ends
+    outcome = replay(tmp_path / "x.rec")
+    assert (outcome.difference, outcome.ended, outcome.ticks) == (None, True, end_us // rig.tick_us)
+
+
 # ------------------------------------------------------------------ cut
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
