@@ -93,11 +93,13 @@ class Script:
         return step
 
     def horizon_us(self, now_us: int) -> int:
-        """Time up to which there is nothing but steps and checks of the state."""
+        """Time up to which there is nothing but steps and checks of the state, and what a timeline's command finds."""
         self._fill()
         for item in self._items:
             if isinstance(item, list):
                 return item[0].t_us
+            if item.kind == Note.STORAGE and item.values["what"] == "accept":
+                return now_us + 1  # a ground station's would stand behind its command
             if item.kind != Note.CHECK:
                 return now_us
         return FOREVER_US

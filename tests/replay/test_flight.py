@@ -131,6 +131,19 @@ def test_standing_still_changes_nothing(folder: Path, stops: set[int]) -> None:
     assert fly(stops) == fly(set())
 
 
+@pytest.mark.parametrize("ticks", [(60,), (95, 101), (95, 105, 115, 141), (100, 103, 120, 130)])
+def test_a_disk_that_refuses_replays(folder: Path, ticks: tuple[int, ...]) -> None:
+    """From these ticks on it refuses, stores again, ...: the timeline's commands are not journaled then."""
+    with Flight(folder / "full.rec", desk(folder)) as flown:
+        for i, tick in enumerate([*ticks, 210]):
+            flown.executive.run(tick * 100_000)
+            flown.storage._db.execute(f"PRAGMA query_only={'OFF' if i % 2 else 'ON'}")
+    outcome = replay(folder / "full.rec")
+    assert (outcome.difference, outcome.ended) == (None, True)
+    refused = [r.body for block in blocks(folder / "full.rec") for r in block if r.kind == Note.STORAGE]
+    assert any(b'"what":"accept","errno":5' in body for body in refused)
+
+
 @pytest.mark.parametrize("world_ends", [False, True])
 def test_flight_ends_at_a_moment_of_its_timeline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world_ends: bool
