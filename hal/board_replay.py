@@ -28,6 +28,8 @@ TICK, CUT, UPSET = int(lib.TAPE_TICK), int(lib.TAPE_CUT), int(lib.TAPE_UPSET)
 LINES = (TO, FROM, BOOT, ABSENT, CUT, UPSET)
 NOT_COMPARED = ("image_crc", "firmware_hash")
 BOOTS_MAX = 100_000
+BITS_MAX = 10_000
+"""of a bit_flip, as hal/fault_kinds.py allows"""
 UPSET_BODY = struct.Struct("<HIQ")
 
 
@@ -109,7 +111,7 @@ class Replayed:
         if record.kind != FROM:
             return
         said = b"".join(r.body[2:] for r in self._backlog if r.kind == FROM)
-        hello = next((f for f in decode(said) if f.name == "hello"), None)
+        hello = next((f for f in decode(said) if _is_hello(f)), None)
         if hello is None:
             return
         self._create(hello)
@@ -172,6 +174,8 @@ class Replayed:
         self._replayed.extend(self._output())
 
     def _upset(self, _board: int, bits: int, seed: int) -> None:
+        if bits > BITS_MAX:
+            raise RecordingError(f"{self.role}: {bits} bits flipped at once, expected {BITS_MAX} at most")
         if bits:
             lib.mock_flip(self._mock, bits, seed)
         else:
@@ -278,18 +282,23 @@ def _counts(frame: Frame) -> bool:
     return frame.hashed or frame.name == "hello"
 
 
+def _is_hello(frame: Frame) -> bool:
+    """A HELLO that can be read."""
+    return frame.name == "hello" and "firmware_hash" in frame.fields()
+
+
 def _is_answer(frame: Frame) -> bool:
     """A HELLO that the bench has asked for: outside lock-step, so that one more or less says nothing."""
-    return frame.name == "hello" and frame.dst == icd.Address.BENCH
+    return _is_hello(frame) and frame.dst == icd.Address.BENCH
 
 
 def _is_boot(frame: Frame) -> bool:
-    return frame.name == "hello" and frame.dst == icd.Address.ANY
+    return _is_hello(frame) and frame.dst == icd.Address.ANY
 
 
 def _comparable(frame: Frame) -> Frame:
     """A HELLO without what differs by back end, as its own bytes."""
-    if frame.name != "hello":
+    if not _is_hello(frame):
         return frame
     fields = icd.decode("hello", frame.payload) | {"image_crc": 0, "firmware_hash": bytes(8)}
     return frame._replace(seq=0, t_us=0, payload=icd.encode("hello", **fields), wire=b"")
@@ -323,11 +332,11 @@ def replay_boards(path: Path, role: str | None = None) -> BoardsOutcome:
     """Replay every board of a recording, or one. Raises `RecordingError` when there is nothing that could be."""
     with Recording(path) as recording:
         _check(recording)
-        roles = [str(board["role"]) for board in recording.header["rig"]["boards"]]
+        rig = recording.rig()
+        roles = [role for role, _ in rig.boards]
         if role is not None and role not in roles:
             raise RecordingError(f"{path}: no board '{role}', expected one of power, node0 .. {roles[-1]}")
-        tick_us = int(recording.header["rig"]["tick_us"])
-        boards = {i: Replayed(i, tick_us) for i, one in enumerate(roles) if role in (None, one)}
+        boards = {i: Replayed(i, rig.tick_us) for i, one in enumerate(roles) if role in (None, one)}
         ticks = t_us = 0
         difference = damage = None
         try:
@@ -337,12 +346,11 @@ def replay_boards(path: Path, role: str | None = None) -> BoardsOutcome:
             difference = parted.difference
         except RecordingError as error:
             damage = str(error)
-        name = str(recording.header["rig"]["name"])
         if difference is None and damage is None and not any(b.boots for b in boards.values()):
             raise RecordingError(f"{path}: holds no lines of boards, expected a recording by `hal serve` or of a rig")
         by_role = {board.role: board for board in boards.values()}
         cut = recording.cut
-        return BoardsOutcome(name, ticks, t_us * 1e-6, by_role, cut, difference, damage, firmware_hash().hex())
+        return BoardsOutcome(rig.name, ticks, t_us * 1e-6, by_role, cut, difference, damage, firmware_hash().hex())
 
 
 def _ticks(recording: Recording, boards: dict[int, Replayed]) -> Iterator[int]:

@@ -67,11 +67,11 @@ def to_csv(recording: Recording, folder: Path) -> dict[str, int]:
     Enums are numbers, bytes hexadecimal; a table has a column for each of its places (channels[3].mean_ma). A payload
     that the ICD does not allow is among the damaged.
     """
-    tick_us = int(recording.header["rig"]["tick_us"])
+    tick_us = recording.rig().tick_us
     rows: dict[str, int] = {}
-    with ExitStack() as stack:
-        writers: dict[str, Any] = {}
-        try:
+    try:
+        with ExitStack() as stack:  # within the try: closing a file writes too
+            writers: dict[str, Any] = {}
             folder.mkdir(parents=True, exist_ok=True)
             for one in passed(recording):
                 f = one.frame
@@ -83,8 +83,8 @@ def to_csv(recording: Recording, folder: Path) -> dict[str, int]:
                     writers[name].writerow((*HEAD, *_columns(name)))
                 writers[name].writerow((*head, f.src, f.dst, f.flags, f.seq, f.t_us, *row))
                 rows[name] = rows.get(name, 0) + 1
-        except OSError as error:
-            raise RecordingError(f"{folder}: cannot write there: {error.strerror}") from None
+    except OSError as error:
+        raise RecordingError(f"{folder}: cannot write there: {error.strerror}") from None
     return rows
 
 
@@ -130,12 +130,11 @@ def _columns(name: str) -> list[str]:
 
 def to_pcapng(recording: Recording, path: Path) -> int:
     """One pcapng file. Returns the number of frames. Raises `RecordingError`."""
-    rig = recording.header["rig"]
+    rig = recording.rig()
     count = 0
     try:
         with path.open("wb") as file:
-            interfaces = [(str(board["role"]), str(board["link"])) for board in rig["boards"]]
-            writer = PcapngWriter(file, interfaces, f"rig {rig['name']}, simulated time")
+            writer = PcapngWriter(file, rig.boards, f"rig {rig.name}, simulated time")
             for one in passed(recording):
                 direction = OUTBOUND if one.direction == _TO else INBOUND
                 error = CRC_ERROR if one.frame.type == DAMAGED else 0

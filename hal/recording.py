@@ -166,11 +166,32 @@ def _create(path: Path) -> BinaryIO:
 # ------------------------------------------------------------------ reading
 
 
+_SIZES = {
+    int(lib.TAPE_TICK): (8,),
+    int(lib.TAPE_TO_BOARD): range(2, BLOCK_MAX),
+    int(lib.TAPE_FROM_BOARD): range(2, BLOCK_MAX),
+    int(lib.TAPE_BOOT): (3, 3 + int(lib.WORLD_NVM_BYTES)),
+    int(lib.TAPE_ABSENT): (2,),
+    int(lib.TAPE_STEP): range(12, BLOCK_MAX),
+    int(lib.TAPE_CUT): (6,),
+    int(lib.TAPE_UPSET): (14,),
+}
+
+
 class Record(NamedTuple):
     """One record: csrc/world/world.cdef.h says what the bytes of each kind are."""
 
     kind: int
     body: bytes
+
+
+class RecordedRig(NamedTuple):
+    """What the header says of the rig, without its files."""
+
+    name: str
+    tick_us: int
+    boards: list[tuple[str, str]]
+    """role and link of each"""
 
 
 class Recording:
@@ -220,9 +241,25 @@ class Recording:
             number += 1
 
     def records(self) -> Iterator[Record]:
-        """Every record of every whole block."""
+        """Every record of every whole block. Raises `RecordingError` also at a size that its kind cannot have."""
         for block in self.blocks():
-            yield from records_of(block)
+            for record in records_of(block):
+                if len(record.body) not in _SIZES.get(record.kind, (len(record.body),)):
+                    n = len(record.body)
+                    raise RecordingError(f"{self.path}: a record of kind {record.kind} has {n} bytes{self._reached()}")
+                yield record
+
+    def rig(self) -> RecordedRig:
+        """Raises `RecordingError` when the header does not say it."""
+        try:
+            entry = self.header["rig"]
+            boards = [(str(board["role"]), str(board["link"])) for board in entry["boards"]]
+            rig = RecordedRig(str(entry["name"]), int(entry["tick_us"]), boards)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RecordingError(f"{self.path}: the header's rig is malformed: {error!r}") from None
+        if rig.tick_us <= 0 or not boards:
+            raise RecordingError(f"{self.path}: the header's rig has {len(boards)} boards, a tick of {rig.tick_us} us")
+        return rig
 
     def _read_header(self) -> dict[str, Any]:
         head = self._read(FILE_HEAD.size)
@@ -240,6 +277,9 @@ class Recording:
             header = None
         if block[0] != HEADER_MARK or not isinstance(header, dict):
             raise self._damaged(0, "it is no header")
+        for name in ("board_bus", "software", "rig"):
+            if not isinstance(header.get(name, {}), dict):
+                raise self._damaged(0, f"its {name} is no object")
         return header
 
     def _block(self, number: int) -> tuple[bytes, bytes, int, int] | None:
@@ -275,8 +315,11 @@ class Recording:
             raise RecordingError(f"{self.path}: cannot be read: {error.strerror}") from None
 
     def _damaged(self, number: int, why: str) -> RecordingError:
-        reached = f", after {self.t_us * 1e-6:.3f} s" if number else ""
+        reached = self._reached() if number else ""
         return RecordingError(f"{self.path}: block {number} at byte {self._at} is damaged: {why}{reached}")
+
+    def _reached(self) -> str:
+        return f", after {self.t_us * 1e-6:.3f} s"
 
 
 def records_of(block: bytes) -> Iterator[Record]:

@@ -43,4 +43,6 @@ def _replay(arguments: argparse.Namespace) -> int:
         print(f"hal: {arguments.file}: {outcome.difference.line()}", file=sys.stderr)
     elif outcome.damage is not None:
         print(f"hal: {outcome.damage}", file=sys.stderr)
+    elif outcome.cut_bytes:
+        print(f"hal: {arguments.file}: {outcome.cut_bytes} bytes of a cut block are left out", file=sys.stderr)
     return 0 if same else 1

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 import hal.tape
 from hal._native import lib
 from hal.backends.mock import MockLine
-from hal.board_replay import BoardsOutcome, replay_boards
+from hal.board_replay import UPSET_BODY, BoardsOutcome, replay_boards
 from hal.errors import RecordingError
 from hal.link import Board, Link, open_link
+from hal.recording import Record
 from hal.rig import Rig
 from hal.tape import Tape, header_of
 from hal.world import World
@@ -228,6 +229,32 @@ def test_a_board_with_other_memory_is_named(recorded: Path, folder: Path) -> Non
     difference = replay_boards(folder / "nvm.rec").difference
     assert difference is not None
     assert re.search(r"from node2, hello boot_count: recorded 2, replayed 1$", difference.line())
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_a_record_of_another_size_is_refused_or_something_else(
+    recorded: Path, folder: Path, data: st.DataObject
+) -> None:
+    """Also where every CRC fits. A memory of a board that was too long was once written beyond its end."""
+    content = blocks(recorded)
+    flat = [r for block in content for r in block]
+    kind = data.draw(st.sampled_from(sorted({r.kind for r in flat if r.kind < lib.TAPE_NOTE})))
+    number = data.draw(st.sampled_from([i for i, r in enumerate(flat) if r.kind == kind]))
+    size = data.draw(st.one_of(st.integers(0, 20), st.integers(4000, 20_000)))
+    there = len(flat[number].body)
+    changed = change(content, number, lambda body: body[:size] + bytes(max(0, size - len(body))))
+    write(folder / "size.rec", recorded, changed)
+    outcome = replay_boards(folder / "size.rec")
+    if kind in (TICK, lib.TAPE_BOOT) and size not in (there, 3):
+        assert outcome.damage is not None
+        assert re.search(rf"a record of kind {kind} has {size} bytes, after \d+\.\d{{3}} s$", outcome.damage)
+
+
+def test_more_bits_than_a_fault_may_flip_are_refused(recorded: Path, folder: Path) -> None:
+    upset = Record(int(lib.TAPE_UPSET), UPSET_BODY.pack(1, 1 << 31, 7))
+    write(folder / "upset.rec", recorded, [*blocks(recorded), [upset]])
+    assert "2147483648 bits flipped at once, expected 10000 at most" in str(replay_boards(folder / "upset.rec").damage)
 
 
 def test_what_is_no_recording_of_lines_is_refused(recorded: Path, folder: Path) -> None:

@@ -175,6 +175,11 @@ def test_kill_9_leaves_a_recording_that_replays(tmp_path: Path) -> None:
     result = replays(record)
     assert result["ended"] is False
     assert result["ticks"] > 1000
+    record.write_bytes(record.read_bytes()[: -1 - result["cut_bytes"]])
+    for words in (("flight", "replay"), ("hal", "replay"), ("hal", "export", "--csv", tmp_path / "frames")):
+        done = run(words[0], words[1], record, *words[2:])
+        assert done.returncode == 0
+        assert "bytes of a cut block are left out" in done.stdout + done.stderr
 
 
 def limited(size: int) -> Callable[[], None]:
@@ -198,6 +203,18 @@ def test_a_full_disk_ends_the_recording_in_one_line_and_not_the_flight(tmp_path:
         result = replays(record)
         assert result["ended"] is False
         assert result["ticks"] > 100
+
+
+@pytest.mark.parametrize("what", ["--csv", "--pcapng"])
+def test_a_full_disk_ends_an_export_in_one_line(tmp_path: Path, what: str) -> None:
+    record = tmp_path / "desk.rec"
+    run_json("flight", "run", "--rig", "desk", "--for", 60, "--record", record)
+    done = subprocess.run(
+        command("hal", "export", record, what, tmp_path / "out"), env=environment(), cwd=ROOT, capture_output=True,
+        text=True, check=False, preexec_fn=limited(20_000),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == f"hal: {tmp_path / 'out'}: cannot write there: File too large\n"
 
 
 def test_recorded_or_not_the_flight_is_the_same(tmp_path: Path) -> None:

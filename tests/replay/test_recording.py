@@ -173,6 +173,26 @@ def test_nothing_fits_on_a_full_device(tmp_path: Path) -> None:
     assert writer.error == "/dev/full: No space left on device: the recording ends after 0 bytes"
 
 
+RIGS: dict[str, object] = {
+    "none": None,
+    "a text": "desk",
+    "no boards": {"name": "x", "tick_us": 100_000, "boards": []},
+    "no tick": {"name": "x", "tick_us": 0, "boards": [{"role": "power", "link": "mock:"}]},
+    "a board that is none": {"name": "x", "tick_us": 100_000, "boards": [7]},
+}
+
+
+@pytest.mark.parametrize("name", RIGS)
+def test_a_rig_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
+    header = {} if RIGS[name] is None else {"rig": RIGS[name]}
+    (tmp_path / "x.rec").write_bytes(header_block(header))
+    with (
+        pytest.raises(RecordingError, match=r"the header's rig|its rig is no object"),
+        Recording(tmp_path / "x.rec") as recording,
+    ):
+        recording.rig()
+
+
 def test_lengths_beyond_reason_are_refused(tmp_path: Path) -> None:
     from hal._native import lib
 
