@@ -75,7 +75,7 @@ def measure(quick: bool) -> list[Row]:
         note = f"{raw * scale:,.0f} MB on the lines and to flight, {raw / size:.0f} times as much"
         rows += [
             Row(f"recording of an orbit of {name}", size * scale, "MB", note, headline=True),
-            Row(f"flight of {name}, recorded against not, time", wall, "x", "packed and compressed in a thread of its own"),
+            Row(f"flight of {name}, recorded against not, time", wall, "x", "packed in a thread of its own"),
             Row(f"flight of {name}, recorded against not, CPU time", cpu, "x", "of all threads"),
             Row(f"replay of {name}", seconds / replayed_s, "times real time", "every byte of flight compared"),
         ]

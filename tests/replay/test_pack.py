@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hal import icd
 from hal._native import ffi, lib
 from hal.recording import RECORD_HEAD, Packer, records_of
+from tests.replay.by_the_page import Reader
 
 KINDS = (int(lib.TAPE_TICK), int(lib.TAPE_TO_BOARD), int(lib.TAPE_FROM_BOARD), int(lib.TAPE_BOOT), int(lib.TAPE_STEP))
 TICK, TO_BOARD, FROM_BOARD, _, STEP = KINDS
@@ -54,6 +55,19 @@ def test_what_is_packed_comes_back(tape: bytes) -> None:
     assert len(packed) <= lib.pack_bound(len(tape))
 
 
+@given(tapes)
+def test_the_page_says_how_to_unpack(tape: bytes) -> None:
+    assert Reader(PACKER.pack(tape)).records() == tape
+
+
+def test_a_longer_frame_behind_a_shorter_one() -> None:
+    sizes = ((40, 1), (3, 2), (40, 3), (0, 0), (40, 3))
+    wires = b"".join(frame(20, 1, 256, 0, k, 0, bytes([v]) * n) for k, (n, v) in enumerate(sizes))
+    tape = record(TO_BOARD, b"\x01\x00" + wires)
+    packed = PACKER.pack(tape)
+    assert PACKER.unpack(packed, len(tape)) == Reader(packed).records() == tape
+
+
 @given(tapes, st.data())
 def test_damaged_packings_are_refused_or_something_else_and_never_harm(tape: bytes, data: st.DataObject) -> None:
     packed = bytearray(PACKER.pack(tape) or b"\0")
@@ -94,6 +108,7 @@ def flow(ticks: int) -> bytes:
 def test_frames_that_go_on_cost_only_what_changes() -> None:
     tape = flow(500)
     packed = PACKER.pack(tape)
+    assert Reader(packed).records() == tape
     assert PACKER.unpack(packed, len(tape)) == tape
     assert len(packed) < len(tape) / 4
 
@@ -101,6 +116,7 @@ def test_frames_that_go_on_cost_only_what_changes() -> None:
 def test_frames_that_come_again_cost_a_byte() -> None:
     again = frame(icd.MESSAGES["lease"].type, 1, 256, 0, 7, 100_000, bytes(20))
     sizes = [len(PACKER.pack(record(TO_BOARD, b"\x01\x00" + again * n))) for n in (1, 2, 3, 100)]
+    assert Reader(PACKER.pack(record(TO_BOARD, b"\x01\x00" + again * 3))).records()[7:] == again * 3
     assert [size - sizes[0] for size in sizes] == [0, 1, 2, 99]
 
 
