@@ -44,7 +44,7 @@ MADE_FAULTS = frozenset({"off", "reset", "hang", "brown_out", "boot_loop"})
 BACKENDS: dict[str, BackEnd] = {
     "mock": BackEnd("", faults=MADE_FAULTS | {"nvm_cut", "bit_flip"}),
     "process": BackEnd("", faults=MADE_FAULTS),
-    "unicorn": BackEnd("ELF", image=True, faults=MADE_FAULTS),
+    "unicorn": BackEnd("ELF", image=True, faults=MADE_FAULTS | {"bit_flip"}),
     "qemu": BackEnd("MACHINE", ("elf",), image=True, faults=MADE_FAULTS),
     "serial": BackEnd("USB-SERIAL-NUMBER", ("baud", "interface"), made=False, needs_target=True, image=True),
     "hardware": BackEnd("HARDWARE-ID", ("baud",), made=False, needs_target=True, image=True),

@@ -6,12 +6,13 @@ returns, and always the same.
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from typing import Protocol
 
 from hal.cortexm import RAM, CortexM, Peripherals, StuckError
 from hal.elf import read_elf
-from hal.errors import LinkDownError, LinkError
+from hal.errors import LinkDownError, LinkError, WorldError
 from hal.firmware import read_image
 from hal.link import Board, Link, Url
 from hal.semihosting import Host
@@ -22,8 +23,8 @@ _USART_SR, _USART_DR, _USART_CR1 = 0x4400, 0x4404, 0x440C
 _IWDG_KR = 0x3000
 _TXE_TC, _RXNE, _RXNEIE_RE_UE = 0xC0, 0x20, 0x2024
 _RMVF, _IWDGRSTF = 1 << 24, 1 << 29
-HANG_INSTRUCTIONS = 2_000_000
-"""A board that has got a bit flip is hung when it runs for so long: fifty times as long as its longest step."""
+HANG_INSTRUCTIONS = 1_000_000
+"""A board that has got a bit flip is hung when it runs for so long: twice its boot, fifty times its longest step."""
 BURST_BYTES = 512
 """At most so many bytes are there in one interrupt: a line is not faster than the program behind it."""
 
@@ -117,6 +118,15 @@ class UnicornLine:
         if self.machine is not None:
             self.machine.host.close()
         self.machine = None
+
+    def inject(self, kind: str, value: float, seed: int) -> None:
+        """Bit flips anywhere in the board's state (`hal.link.Injectable`)."""
+        if kind != "bit_flip":
+            raise WorldError(f"{self.url}: {kind} cannot be injected over a link")
+        at, size = self._alive().elf.symbols["board"]
+        chance = random.Random(seed)
+        for _ in range(int(value)):
+            self.flip(at + chance.randrange(size), chance.randrange(8))
 
     def flip(self, address: int, bit: int) -> None:
         """Flip one bit (0 to 7) of a byte of RAM. From now on the board may hang (its watchdog then resets it), crash

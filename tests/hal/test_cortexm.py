@@ -14,12 +14,14 @@ from unicorn import arm_const as arm
 from hal import frames, icd
 from hal.backends.unicorn import HANG_INSTRUCTIONS, UnicornLine, open_link
 from hal.cortexm import CortexM
-from hal.errors import LinkDownError, LinkError
+from hal.errors import LinkDownError, LinkError, WorldError
 from hal.images import image_of
 from hal.link import Board, parse_url
 
 ADDRESS = 256
 CAUSE = icd.ResetCause
+FOR_EVER, UNDEFINED = b"\xfe\xe7", b"\x00\xde"
+"""Instructions: a branch to itself, and one that will never be defined."""
 IN_FUNCTION = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 
 
@@ -50,10 +52,13 @@ def core(line: UnicornLine) -> CortexM:
     return line.machine
 
 
-def fill_ring(machine: CortexM) -> None:
-    """As if a thousand million bytes had come."""
-    at, _ = machine.elf.symbols["ring"]
-    machine.flip(at + 2048 + 3, 6)
+def patch(machine: CortexM, name: str, code: bytes) -> bytes:
+    """Puts other code where a function begins. Returns what was there."""
+    at = machine.elf.symbols[name][0] & ~1
+    was = bytes(machine.uc.mem_read(at, len(code)))
+    machine.uc.mem_write(at, code)
+    machine.uc.ctl_flush_tb()
+    return was
 
 
 def heard(line: UnicornLine) -> list[frames.Frame]:
@@ -62,6 +67,25 @@ def heard(line: UnicornLine) -> list[frames.Frame]:
 
 def hello_causes(line: UnicornLine) -> list[int]:
     return [f.fields()["reset_cause"] for f in heard(line) if f.name == "hello"]
+
+
+def test_injected_bit_flips_are_in_the_state_and_repeat_by_their_seed(line: UnicornLine) -> None:
+    machine = core(line)
+    at, size = machine.elf.symbols["board"]
+    before = machine.snapshot()
+
+    def flipped(seed: int) -> list[int]:
+        machine.restore(before)
+        line.inject("bit_flip", 20, seed)
+        pairs = zip(before.ram, machine.snapshot().ram, strict=True)
+        return [i for i, (a, b) in enumerate(pairs) if a != b]
+
+    found = flipped(1)
+    assert 15 < len(found) <= 20
+    assert all(0 <= i - (at - 0x2000_0000) < size for i in found)
+    assert flipped(1) == found != flipped(2)
+    with pytest.raises(WorldError, match="nvm_cut cannot be injected"):
+        line.inject("nvm_cut", 1, 1)
 
 
 @IN_FUNCTION
@@ -107,8 +131,9 @@ def test_a_snapshot_brings_everything_back(line: UnicornLine, damage: list[tuple
 
 def test_the_watchdog_resets_a_core_that_never_rests(line: UnicornLine) -> None:
     machine = core(line)
-    fill_ring(machine)
+    was = patch(machine, "board_receive", FOR_EVER)
     line.send(tick(2))
+    patch(machine, "board_receive", was)
     assert (machine.bites, machine.resets) == (1, 1)
     assert hello_causes(line) == [CAUSE.WATCHDOG]
     line.send(tick(3))
@@ -119,9 +144,7 @@ def test_the_watchdog_resets_a_core_that_never_rests(line: UnicornLine) -> None:
 def test_the_watchdog_resets_a_core_that_is_locked_up(line: UnicornLine) -> None:
     machine = core(line)
     for name in ("crash", "board_receive"):
-        at, _ = machine.elf.symbols[name]
-        machine.uc.mem_write(at & ~1, b"\x00\xde" * 2)  # permanently undefined
-    machine.uc.ctl_flush_tb()
+        patch(machine, name, UNDEFINED)
     line.send(tick(2))
     assert machine.bites == 1
     assert hello_causes(line) == [CAUSE.WATCHDOG]
@@ -137,8 +160,8 @@ def test_without_a_watchdog_a_stuck_board_is_gone(line: UnicornLine) -> None:
 
 
 def test_a_board_that_only_resets_is_gone(line: UnicornLine) -> None:
-    core(line).limit(30_000)  # enough to start the watchdog, less than a boot takes
-    fill_ring(core(line))
+    for name in ("board_boot", "board_receive"):
+        patch(core(line), name, FOR_EVER)
     with pytest.raises(LinkDownError, match="8 resets without a rest"):
         line.send(tick(2))
 
