@@ -197,8 +197,12 @@ static void start_one(struct channels *c, uint32_t t_ms, uint32_t stagger_ms) {
         return;
     }
     unsigned i = 0;
-    while (c->list[i].state != BUS_CHANNEL_STATE_WAIT) {
+    while (i < c->count && c->list[i].state != BUS_CHANNEL_STATE_WAIT) {
         ++i;
+    }
+    if (i == c->count) {
+        c->waiting = 0; /* a count that memory has damaged */
+        return;
     }
     enter(c, i, BUS_CHANNEL_STATE_STARTING, t_ms);
     c->list[i].status = 0; /* what was latched before the start says nothing about it */

@@ -170,6 +170,13 @@ static void switch_off(struct compute_node *n) {
     set_flag(n, BUS_NODE_FLAG_LATCH_UP | BUS_NODE_FLAG_HANG, 0);
 }
 
+/* Where the state is none, memory has been damaged: the accelerator is off until flight switches it on again. */
+static void watch_state(struct compute_node *n) {
+    if (n->state > BUS_NODE_STATE_FAULT) {
+        fail(n);
+    }
+}
+
 static void watch_input(struct compute_node *n) {
     if (n->state != BUS_NODE_STATE_OFF && input_absent(n)) {
         events_add(&n->events, BUS_EVENT_NODE_POWER_LOST, clamp_u32_to_i32(n->bus_mv), n->state);
@@ -371,6 +378,7 @@ void compute_node_step(struct compute_node *n, uint64_t t_us, const struct bus_t
     if (!n->started) {
         adopt(n, s);
     }
+    watch_state(n);
     watch_input(n);
     watch_latch_up(n, s);
     watch_heartbeat(n, s);

@@ -54,6 +54,7 @@ static void try_leave(struct shed *s, uint32_t dt_us, int soc_known, uint16_t so
 }
 
 uint8_t shed_step(struct shed *s, uint32_t dt_us, int soc_known, uint16_t soc_cpct, uint32_t bus_mv) {
+    s->tier = (uint8_t)clamp_min_u32(s->tier, s->count);
     try_enter(s, dt_us, soc_known, soc_cpct, bus_mv);
     try_leave(s, dt_us, soc_known, soc_cpct, bus_mv);
     return s->tier;

@@ -64,6 +64,15 @@ static int keep(struct bus_receiver *r, const uint8_t *bytes, size_t n, struct b
     return BUS_RX_DAMAGED;
 }
 
+/* `used` is above what it can be when memory has been damaged: nothing may be written by it. */
+static void check_used(struct bus_receiver *r) {
+    if (r->used > BUS_MAX_RUN) {
+        r->used = 0;
+        r->length_errors++;
+        r->skipping = 1;
+    }
+}
+
 /* First byte that may belong to a run: after the rest of an overlong run and after idle delimiters. */
 static const uint8_t *skip(struct bus_receiver *r, const uint8_t *at, const uint8_t *end) {
     if (r->skipping) {
@@ -83,6 +92,7 @@ static const uint8_t *skip(struct bus_receiver *r, const uint8_t *at, const uint
 }
 
 int bus_receiver_next(struct bus_receiver *r, const uint8_t **p, const uint8_t *end, struct bus_frame *f) {
+    check_used(r);
     const uint8_t *start = *p;
     const uint8_t *at = start < end ? skip(r, start, end) : end;
     size_t room = BUS_MAX_RUN + 1u - r->used;

@@ -50,7 +50,6 @@
 #endif
 #define WARM_MAGIC 0x5741524Du /* "WARM" */
 
-static int emulated;
 static struct flash_nvm nvm;
 static volatile uint32_t systicks;
 
@@ -128,6 +127,11 @@ static void start_systick(void) {
     *reg(SYST_CSR) = 7; /* core clock, interrupt, on */
 }
 
+/* Asked each time: a variable could flip. */
+static int is_emulated(void) {
+    return !(*reg(RCC_CR) & RCC_CR_HSIRDY);
+}
+
 /* What RCC says of the last reset; it is forgotten. */
 static uint32_t reset_flags(void) {
     uint32_t csr = *reg(RCC_CSR);
@@ -155,7 +159,7 @@ static uint8_t emulated_cause(uint32_t csr, uint8_t first) {
 }
 
 void port_start(struct port_facts *out) {
-    emulated = !(*reg(RCC_CR) & RCC_CR_HSIRDY);
+    int emulated = is_emulated();
     uint8_t kept = reset_cause_take();
     uint32_t csr = reset_flags();
     memset(out, 0, sizeof *out);
@@ -220,11 +224,11 @@ _Noreturn void port_reset(uint8_t cause) {
 /* ---- persistent memory */
 
 int port_nvm_read(uint32_t offset, uint8_t *out, size_t n) {
-    return emulated ? semihost_read(offset, out, n) : flash_nvm_read(&nvm, offset, out, n);
+    return is_emulated() ? semihost_read(offset, out, n) : flash_nvm_read(&nvm, offset, out, n);
 }
 
 int port_nvm_write(uint32_t offset, const uint8_t *in, size_t n) {
-    return emulated ? semihost_write(offset, in, n) : flash_nvm_write(&nvm, offset, in, n);
+    return is_emulated() ? semihost_write(offset, in, n) : flash_nvm_write(&nvm, offset, in, n);
 }
 
 const struct slots *port_slots(void) {

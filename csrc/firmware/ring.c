@@ -33,7 +33,13 @@ RAM_CODE void ring_count_errors(uint32_t overrun, uint32_t framing, uint32_t noi
 }
 
 size_t ring_peek(const uint8_t **bytes) {
-    uint32_t at = ring.tail % RING_BYTES, waiting = ring.head - ring.tail, to_end = RING_BYTES - at;
+    uint32_t waiting = ring.head - ring.tail;
+    if (waiting > RING_BYTES) { /* one of the two has flipped: what is there cannot be told */
+        ++ring.lost;
+        ring.tail = ring.head;
+        waiting = 0;
+    }
+    uint32_t at = ring.tail % RING_BYTES, to_end = RING_BYTES - at;
     *bytes = ring.bytes + at;
     return waiting < to_end ? waiting : to_end;
 }

@@ -91,6 +91,16 @@ def test_channels_start_one_after_another():
     assert {b - a for a, b in pairwise(bench.starts)} == {500}
 
 
+def test_a_count_of_waiting_channels_that_is_wrong_starts_none():
+    bench = Bench()
+    bench.c.waiting = 3
+    bench.run(2)
+    assert (bench.starts, bench.c.waiting) == ([], 0)
+    bench.want({29: True})
+    bench.run(2)
+    assert bench.c.on == 1
+
+
 def test_trips_are_retried_and_then_quarantined():
     bench = Bench()
     bench.shorted = {3}

@@ -60,6 +60,18 @@ def test_power_on_needs_the_input_voltage():
     assert node.board.command("node_power", on=1) == AckCode.WRONG_STATE
 
 
+def test_a_state_that_is_none_is_a_fault():
+    node = ffi.new("struct compute_node *")
+    lib.compute_node_init(node)
+    assert lib.compute_node_configure(node, ffi.new("struct bus_node_config *", NODE_CONFIG)) == AckCode.OK
+    sensors = ffi.new("struct bus_tick_node *", {"dt_us": 100_000, "bus_mv": NODE_CONFIG["bus_min_mv"]})
+    lib.compute_node_step(node, 100_000, sensors)
+    assert node.state == NodeState.OFF
+    node.state = 200
+    lib.compute_node_step(node, 200_000, sensors)
+    assert (node.state, node.command) == (NodeState.FAULT, AccelCommand.OFF)
+
+
 def test_off_and_on_again_is_a_real_power_cycle():
     node = Node()
     node.power_on()

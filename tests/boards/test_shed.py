@@ -92,3 +92,10 @@ def test_never_flaps(levels: list[tuple[int, int, int]]):
             if now != tier:
                 since = 0
             tier = now
+
+
+def test_a_tier_that_is_none_is_the_deepest_and_is_left_as_any():
+    _, s = table(TIERS)
+    s.tier = 255
+    assert run(s, 1, 9000) == len(TIERS)
+    assert run(s, 2 * LEAVE, 9000) == 0

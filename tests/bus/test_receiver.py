@@ -159,3 +159,18 @@ def test_wire_of_a_whole_frame_is_not_copied(frames):
         assert lib.bus_receiver_next(receiver.c, at, memory + len(stream), f) == lib.BUS_RX_FRAME
         assert f.wire == memory + place
         place += len(frame)
+
+
+def test_whatever_flips_in_it_writes_nowhere_else_and_it_hears_again():
+    wire = oracle.frame(1, 1, 2, 0, 0, 0, bytes(range(1, 100)))
+    size = native.ffi.sizeof("struct bus_receiver")
+    for bit in range(8 * size):
+        receiver = native.Receiver()
+        memory = native.ffi.new("uint8_t[]", [0xA5] * (size + 4096))
+        receiver.c = native.ffi.cast("struct bus_receiver *", memory)
+        lib.bus_receiver_init(receiver.c)
+        receiver.feed(wire[:50])
+        memory[bit // 8] ^= 1 << bit % 8
+        receiver.feed(wire[50:] + wire)
+        assert bytes(memory[size : size + 4096]) == b"\xa5" * 4096, bit
+        assert receiver.results[-1] == ("frame", wire), bit
