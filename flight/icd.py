@@ -17,8 +17,8 @@ import numpy as np
 
 ICD_NAME = "space-link"
 ICD_VERSION = 1
-ICD_HASH = 0xACF82868F1D447E9
-ICD_SHA256 = "acf82868f1d447e9e303a6625623852a5b26971ab688a59346a2d6ec14e50ebf"
+ICD_HASH = 0x0DC5497ABBBE7E75
+ICD_SHA256 = "0dc5497abbbe7e75887b09250a0f8dd12f7f367947b0771941fc81980c0fa285"
 MAX_PAYLOAD = 1024
 
 
@@ -221,6 +221,7 @@ class Event(IntEnum):
     BOARD_NVM_REPAIRED = 64
     BOARD_TICK_REFUSED = 65
     BOARD_CRASHED = 66
+    BOARD_MEMORY_REPAIRED = 67
     FLIGHT_STARTED = 4096
     MODE_CHANGED = 4097
     BOARD_IDENTIFIED = 4098
@@ -661,6 +662,7 @@ EVENTS: dict[str, EventInfo] = {
     'board_nvm_repaired': EventInfo('board_nvm_repaired', 64, Severity.MEDIUM, ('block', 'copy')),
     'board_tick_refused': EventInfo('board_tick_refused', 65, Severity.MEDIUM, ('expected_ms', 'got_ms')),
     'board_crashed': EventInfo('board_crashed', 66, Severity.HIGH, ('pc', 'exception')),
+    'board_memory_repaired': EventInfo('board_memory_repaired', 67, Severity.MEDIUM, ('offset', 'bytes')),
     'flight_started': EventInfo('flight_started', 4096, Severity.INFO, ('boot_count', 'session')),
     'mode_changed': EventInfo('mode_changed', 4097, Severity.INFO, ('mode', 'mode_reason')),
     'board_identified': EventInfo('board_identified', 4098, Severity.INFO, ('boot_count', 'reset_cause')),

@@ -17,8 +17,8 @@ import numpy as np
 
 ICD_NAME = "board-bus"
 ICD_VERSION = 1
-ICD_HASH = 0x79E7E1370C173C58
-ICD_SHA256 = "79e7e1370c173c5850a8f6f59b38ec88bda90c2f8328b3963c292f10e52cc045"
+ICD_HASH = 0x1EFD2A2D4B9719ED
+ICD_SHA256 = "1efd2a2d4b9719ed52cde18a20a039040315b5e662afdf725e2fa0c8c3af2ac4"
 MAX_PAYLOAD = 192
 HEADER_BYTES = 15
 
@@ -246,6 +246,7 @@ class BoardEvent(IntEnum):
     BOARD_NVM_REPAIRED = 64
     BOARD_TICK_REFUSED = 65
     BOARD_CRASHED = 66
+    BOARD_MEMORY_REPAIRED = 67
 
 
 ENUMS: dict[str, type[IntEnum] | type[IntFlag]] = {
@@ -491,7 +492,7 @@ MESSAGES: dict[str, Message] = {
         ),
     ),
     'done_power': Message(
-        'done_power', 13, ('board',), False, True, '`pages` frames of done_channels were sent before it in the same tick (only when a setting changed, and at the first tick).',
+        'done_power', 13, ('board',), False, True, '`pages` frames of done_channels were sent before it in the same tick (when a setting changed, at the first tick, and every page once a second of board time: what the electronics hold may have flipped).',
         (
             Field('pages', 'u8'),
             Field('array_mv', 'u32', unit='mV', doc='array voltage that the regulator is told to hold'),
@@ -809,6 +810,7 @@ EVENTS: dict[str, EventInfo] = {
     'board_nvm_repaired': EventInfo('board_nvm_repaired', 64, Severity.MEDIUM, ('block', 'copy')),
     'board_tick_refused': EventInfo('board_tick_refused', 65, Severity.MEDIUM, ('expected_ms', 'got_ms')),
     'board_crashed': EventInfo('board_crashed', 66, Severity.HIGH, ('pc', 'exception')),
+    'board_memory_repaired': EventInfo('board_memory_repaired', 67, Severity.MEDIUM, ('offset', 'bytes')),
 }
 
 

@@ -35,6 +35,10 @@ static void tell_event(struct board *b, uint16_t code, int32_t arg0, int32_t arg
     board_tell(b, BUS_MSG_EVENT, payload, bus_event_encode(&m, payload));
 }
 
+struct events *board_events(struct board *b) {
+    return board_is_node(b) ? &b->as.node.node.events : &b->as.power.power.events;
+}
+
 void board_tell_events(struct board *b, struct events *events) {
     for (unsigned i = 0; i < events->count; ++i) {
         tell_event(b, events->list[i].code, events->list[i].arg0, events->list[i].arg1);

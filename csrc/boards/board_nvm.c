@@ -34,15 +34,11 @@ static const struct nvm_place *place_of(const struct board *b, enum board_block 
     return place;
 }
 
-static struct events *events_of(struct board *b) {
-    return board_is_node(b) ? &b->as.node.node.events : &b->as.power.power.events;
-}
-
 int board_load(struct board *b, enum board_block block, uint8_t *payload) {
     struct nvm_block *known = &b->blocks[block];
     enum nvm_result result = nvm_load(known, place_of(b, block), &b->link.port, payload);
     if (result == NVM_REPAIRED || result == NVM_LOST) {
-        events_add(events_of(b), BUS_EVENT_BOARD_NVM_REPAIRED, (int32_t)block, known->copy);
+        events_add(board_events(b), BUS_EVENT_BOARD_NVM_REPAIRED, (int32_t)block, known->copy);
     }
     return result == NVM_OK || result == NVM_REPAIRED ? 0 : -1;
 }

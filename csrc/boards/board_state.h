@@ -62,9 +62,9 @@ struct power_side {
 };
 
 struct board {
+    struct bus_receiver receiver; /* first: the guard leaves it to the CRC of the frames */
     struct board_identity id;
     struct link link;
-    struct bus_receiver receiver;
     struct command_log commands;
     struct nvm_block blocks[BOARD_BLOCKS];
     struct done_cache done;
@@ -107,6 +107,9 @@ int board_store(struct board *b, enum board_block block, const uint8_t *payload)
 
 /* Sends a message to flight, at the board's time. */
 void board_tell(struct board *b, uint8_t type, const uint8_t *payload, size_t n);
+
+/* Where events are raised. */
+struct events *board_events(struct board *b);
 
 /* Sends the events that were raised, and forgets them. */
 void board_tell_events(struct board *b, struct events *events);

@@ -25,6 +25,11 @@ size_t board_stride(uint8_t kind);
 void board_boot(struct board *b, const struct board_identity *id, const struct board_port *port, uint8_t reset_cause);
 void board_receive(struct board *b, const uint8_t *bytes, size_t n);
 int board_reset_pending(const struct board *b);
+
+size_t board_guard_words(uint8_t kind);
+void board_guard_begin(const struct board *b, uint8_t kind, uint32_t *guard);
+void board_guard_close(struct board *b, uint8_t kind, uint32_t *guard);
+int board_guard_open(struct board *b, uint8_t kind, const uint32_t *guard);
 int board_on_trial(const struct board *b);
 
 /* ---- pure parts */

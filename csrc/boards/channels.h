@@ -93,7 +93,12 @@ static inline int lcl_is_driven(const struct lcl *ch) {
     return ch->state == BUS_CHANNEL_STATE_ON || ch->state == BUS_CHANNEL_STATE_STARTING;
 }
 
-/* First channel of a page, and how many of the configured channels stand in it. */
+/* Pages that the configured channels take. */
+static inline unsigned channels_pages(const struct channels *c) {
+    return (c->count + CHANNELS_PER_PAGE - 1u) / CHANNELS_PER_PAGE;
+}
+
+/* How many of the configured channels stand in a page. */
 static inline unsigned channels_page_count(const struct channels *c, unsigned page) {
     unsigned base = page * CHANNELS_PER_PAGE;
     return base >= c->count ? 0 : (c->count - base < CHANNELS_PER_PAGE ? c->count - base : CHANNELS_PER_PAGE);

@@ -211,10 +211,6 @@ static void tell_power(struct board *b) {
     board_tell(b, BUS_MSG_POWER_TLM, payload, bus_power_tlm_encode(&m, payload));
 }
 
-static unsigned pages_in_use(const struct channels *c) {
-    return (c->count + CHANNELS_PER_PAGE - 1u) / CHANNELS_PER_PAGE;
-}
-
 static void tell_page(struct board *b, unsigned page) {
     const struct channels *c = &b->as.power.power.channels;
     struct bus_power_channels m = {.base = (uint16_t)(page * CHANNELS_PER_PAGE),
@@ -227,17 +223,19 @@ static void tell_page(struct board *b, unsigned page) {
     board_tell(b, BUS_MSG_POWER_CHANNELS, payload, bus_power_channels_encode(&m, payload));
 }
 
-/* Changed pages at once, and every page once a second in turn. */
+/* Changed pages at once, and every page once a second in turn; then with its settings: what the electronics hold of
+ * them may have been damaged. */
 static void tell_channels(struct board *b) {
     struct power_side *side = &b->as.power;
     struct channels *c = &side->power.channels;
-    unsigned pages = pages_in_use(c);
+    unsigned pages = channels_pages(c);
     uint64_t due = c->dirty_reports;
     c->dirty_reports = 0;
     for (unsigned k = 0; k < pages && side->next_page_us <= b->t_us; ++k) {
         side->next_page = (uint16_t)(side->next_page + 1u < pages ? side->next_page + 1 : 0);
         side->next_page_us += BOARD_PAGES_US / pages;
         due |= UINT64_C(1) << side->next_page;
+        c->dirty_settings |= UINT64_C(1) << side->next_page;
     }
     for (unsigned page = 0; page < pages && due != 0; ++page) {
         if (due >> page & 1) {
@@ -273,7 +271,7 @@ int board_channel_setting(const struct board *b, uint16_t channel, struct bus_ch
 static unsigned send_settings(struct board *b, uint64_t pages, int again) {
     const struct power_board *power = &b->as.power.power;
     unsigned sent = 0;
-    for (unsigned page = 0; page < pages_in_use(&power->channels); ++page) {
+    for (unsigned page = 0; page < channels_pages(&power->channels); ++page) {
         if (!(pages >> page & 1)) {
             continue;
         }

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* First 8 bytes of the SHA-256 of the canonical ICD. */
-#define BUS_ICD_HASH UINT64_C(0x79e7e1370c173c58)
+#define BUS_ICD_HASH UINT64_C(0x1efd2a2d4b9719ed)
 
 #define BUS_VERSION 1
 #define BUS_MAX_PAYLOAD 192
@@ -294,6 +294,7 @@ enum bus_board_event {
     BUS_EVENT_BOARD_NVM_REPAIRED = 64,
     BUS_EVENT_BOARD_TICK_REFUSED = 65,
     BUS_EVENT_BOARD_CRASHED = 66,
+    BUS_EVENT_BOARD_MEMORY_REPAIRED = 67,
 };
 
 struct bus_channel_sensor {
@@ -476,7 +477,7 @@ struct bus_tick_strings {
 size_t bus_tick_strings_encode(const struct bus_tick_strings *m, uint8_t out[static BUS_MAX_PAYLOAD]);
 int bus_tick_strings_decode(struct bus_tick_strings *m, const uint8_t *in, size_t n);
 
-/* `pages` frames of done_channels were sent before it in the same tick (only when a setting changed, and at the first tick). */
+/* `pages` frames of done_channels were sent before it in the same tick (when a setting changed, at the first tick, and every page once a second of board time: what the electronics hold may have flipped). */
 struct bus_done_power {
     uint8_t pages;
     uint32_t array_mv; /* mV; array voltage that the regulator is told to hold */

@@ -27,6 +27,9 @@ static inline __attribute__((always_inline)) volatile uint32_t *reg(uint32_t add
 /* Code that runs while flash cannot be read: it calls nothing that is not RAM_CODE, or inlined, as well. */
 #define RAM_CODE __attribute__((section(".ramfunc"), noinline))
 
+/* Puts it right where bits of it have flipped: called between two pieces of work. */
+void ram_code_refresh(void);
+
 static inline void irq_off(void) {
     __asm volatile("cpsid i" ::: "memory");
 }
@@ -41,7 +44,8 @@ static inline __attribute__((always_inline)) void wait_for_interrupt(void) {
 }
 
 /* Symbols of the linker script. */
-extern uint32_t __data_load[], __data_start[], __data_end[], __bss_start[], __bss_end[], __stack_limit[], __stack_top[];
+extern uint32_t __data_load[], __data_start[], __ramfunc_start[], __data_end[], __bss_start[], __bss_end[],
+    __stack_limit[], __stack_top[];
 extern const uint8_t __image_start[], __image_end[];
 
 #define STACK_PAINT 0xC5C5C5C5u

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "boards/board_state.h"
+#include "boards/guard.h"
 #include "firmware/cortexm.h"
 #include "firmware/flight.h"
 #include "firmware/image.h"
@@ -19,7 +20,12 @@ __attribute__((section(".image_header"), used)) const struct image_header image_
     .flavour = IMAGE_FLAVOUR,
 };
 
+#define STATE_BYTES                                                                                                    \
+    (BOARD_KIND == BUS_BOARD_KIND_COMPUTE_NODE ? offsetof(struct board, as) + sizeof(struct node_side)                 \
+                                               : sizeof(struct board))
+
 static struct board board;
+static uint32_t guard[GUARD_HEAD_WORDS + STATE_BYTES / 4]; /* at least board_guard_words(BOARD_KIND) */
 
 struct bus_header firmware_crash_header(uint8_t length) {
     return (struct bus_header){
@@ -49,7 +55,7 @@ static void hardware(void *ctx, struct bus_hardware_report *out) {
     out->stack_free = stack_free();
 }
 
-static void boot(void) {
+static __attribute__((noinline)) void boot(void) {
     struct board_port port = {.tx = tx, .nvm_read = nvm_read, .nvm_write = nvm_write, .hardware = hardware};
     struct board_identity id = {.kind = BOARD_KIND, .firmware_hash = FIRMWARE_HASH};
     struct port_facts facts;
@@ -60,17 +66,50 @@ static void boot(void) {
     id.image_crc = image_crc(__image_start, image_length(__image_start));
     id.capabilities = IMAGE_FLAVOUR == IMAGE_BENCH ? BUS_CAPABILITY_BENCH : 0;
     board_boot(&board, &id, &port, facts.reset_cause);
+    board_guard_begin(&board, BOARD_KIND, guard);
 }
 
-/* What has arrived; or sleep until something has. */
-static void receive(void) {
+/* Of what has arrived: all but the last frame, which is the TICK; or that one. A step that is a piece of work of its
+ * own is never one in which orders change what the guard would put back. */
+static size_t next_piece(const uint8_t *bytes, size_t n) {
+    size_t end = n > 0 ? n - 1 : 0;
+    while (end > 0 && bytes[end - 1] != 0) {
+        --end;
+    }
+    return end > 0 ? end : n;
+}
+
+/* Everything that touches the board's state, between two looks at what may have flipped meanwhile. */
+static void work(const uint8_t *bytes, size_t n) {
+    if (board_guard_open(&board, BOARD_KIND, guard) != 0) {
+        port_reset(BUS_RESET_CAUSE_CRASH);
+    }
+    board_receive(&board, bytes, n);
+    if (IMAGE_FLAVOUR == IMAGE_FLIGHT) {
+        flight_poll(&board, port_time_us());
+    }
+    board_guard_close(&board, BOARD_KIND, guard);
+}
+
+/* One turn of the loop, and a function of its own: no pointer stays in a register for longer, where it could flip and
+ * be wrong for ever. */
+static __attribute__((noinline)) void turn(void) {
+    if (!board_on_trial(&board)) { /* one that nobody confirms ends by the watchdog, however well it works */
+        port_keep_alive();
+    }
+    ram_code_refresh();
     const uint8_t *bytes;
     size_t n = ring_peek(&bytes);
+    n = next_piece(bytes, n);
     if (n == 0) {
         port_idle();
-    } else {
-        board_receive(&board, bytes, n);
+    }
+    if (n > 0 || IMAGE_FLAVOUR == IMAGE_FLIGHT) {
+        work(bytes, n);
         ring_drop(n);
+    }
+    if (board_reset_pending(&board)) {
+        port_reset((uint8_t)board_reset_pending(&board));
     }
 }
 
@@ -80,15 +119,6 @@ _Noreturn void firmware_main(void) {
         flight_start(port_time_us());
     }
     for (;;) {
-        if (!board_on_trial(&board)) { /* one that nobody confirms ends by the watchdog, however well it works */
-            port_keep_alive();
-        }
-        receive();
-        if (IMAGE_FLAVOUR == IMAGE_FLIGHT) {
-            flight_poll(&board, port_time_us());
-        }
-        if (board_reset_pending(&board)) {
-            port_reset((uint8_t)board_reset_pending(&board));
-        }
+        turn();
     }
 }

@@ -50,6 +50,15 @@ static void paint_stack(void) {
     }
 }
 
+void ram_code_refresh(void) {
+    const uint32_t *from = __data_load + (__ramfunc_start - __data_start);
+    for (uint32_t *to = __ramfunc_start; to < __data_end; ++to, ++from) {
+        if (*to != *from) {
+            *to = *from;
+        }
+    }
+}
+
 _Noreturn void reset_handler(void) {
     for (uint32_t *to = __data_start, *from = __data_load; to < __data_end;) {
         *to++ = *from++;
