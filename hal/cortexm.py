@@ -27,6 +27,7 @@ _EXC_RETURN = 0xFFFF_FFF9  # to thread mode, main stack, no floating point
 _NEVER = 0xFFFF_FFF0  # an address that nothing runs to
 _BKPT, _EXCEPTION_EXIT = 7, 8  # Unicorn's numbers (QEMU's EXCP_*)
 HARD_FAULT = 3
+KEPT_REGISTERS = tuple(getattr(arm, f"UC_ARM_REG_R{i}") for i in range(4, 12))
 THREAD_REGISTERS = (arm.UC_ARM_REG_R0, arm.UC_ARM_REG_R1, arm.UC_ARM_REG_R2, arm.UC_ARM_REG_R3, arm.UC_ARM_REG_R12)
 _PSR_THUMB = 1 << 24
 _ALIGNED_BIT = 1 << 9
@@ -110,6 +111,8 @@ class CortexM:
     bites: int = 0
     """how often the watchdog did that"""
     touched: Callable[[bool, int, int], None] | None = None
+    stretch: int = 0
+    """in the present (or last) `run`: how many exceptions and resets came before"""
     uc: Any = field(init=False)
     _asked_reset: bool = False
     _vectors: int = 0  # address of the table in force
@@ -140,7 +143,7 @@ class CortexM:
         self._asked_reset, self._fault, self._cfsr, self._bfar = False, None, 0, 0
         self._vectors, self._moved, self._sleep = self.elf.address, False, self._sleep_address()
         stack, entry = struct.unpack("<II", self.uc.mem_read(self.elf.address, 8))
-        for register in (*THREAD_REGISTERS, arm.UC_ARM_REG_IPSR, arm.UC_ARM_REG_PRIMASK):
+        for register in (*THREAD_REGISTERS, *KEPT_REGISTERS, arm.UC_ARM_REG_IPSR, arm.UC_ARM_REG_PRIMASK):
             self.uc.reg_write(register, 0)
         self.uc.reg_write(arm.UC_ARM_REG_LR, 0xFFFF_FFFF)
         self.uc.reg_write(arm.UC_ARM_REG_SP, stack)
@@ -153,11 +156,11 @@ class CortexM:
         Raises `LockupError`, `HangError` when the core is stuck and the firmware has not started the watchdog.
         """
         self._left = RESETS_PER_RUN
-        stretch = 0
+        self.stretch = -1
         while True:
-            pauses = pause is not None and stretch == pause[0]
+            self.stretch += 1
+            pauses = pause is not None and self.stretch == pause[0]
             asleep = self._go(pause[1] if pauses and pause is not None else self.budget)
-            stretch += 1
             if self._asked_reset:
                 self._restart()
             elif self._fault is not None:

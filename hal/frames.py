@@ -50,10 +50,18 @@ class Frame(NamedTuple):
 
 def encode(name: str, src: int, dst: int, seq: int, t_us: int, **values: Any) -> bytes:
     """One frame as on the wire. Raises `icd.IcdError` for values that the ICD does not allow."""
-    payload = icd.encode(name, **values)
-    kind = icd.MESSAGES[name].type
+    return _wire(icd.MESSAGES[name].type, src, dst, 0, seq, t_us, icd.encode(name, **values))
+
+
+def repeated(frame: Frame) -> bytes:
+    """The frame as it is sent again."""
+    flags = frame.flags | icd.FrameFlag.REPEAT
+    return _wire(frame.type, frame.src, frame.dst, flags, frame.seq, frame.t_us, frame.payload)
+
+
+def _wire(kind: int, src: int, dst: int, flags: int, seq: int, t_us: int, payload: bytes) -> bytes:
     header = ffi.new("struct bus_header *", {"type": kind, "src": src, "dst": dst, "seq": seq, "t_us": t_us})
-    header.length = len(payload)
+    header.flags, header.length = flags, len(payload)
     wire = ffi.new("uint8_t[]", int(lib.BUS_MAX_WIRE))
     return bytes(ffi.buffer(wire, lib.bus_frame_encode(header, payload, wire)))
 

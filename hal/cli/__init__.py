@@ -16,6 +16,7 @@ from hal.cli import (
     scan,
     serve,
     served,
+    seu,
     update,
 )
 from hal.cli.common import RAW, Parser
@@ -38,6 +39,7 @@ def parser() -> Parser:
         parity,
         replay,
         export,
+        seu,
     ):
         module.add(commands)
     return top
