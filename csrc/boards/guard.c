@@ -214,21 +214,20 @@ void board_guard_begin(const struct board *b, uint8_t kind, uint32_t *guard) {
 void board_guard_close(struct board *b, uint8_t kind, uint32_t *guard) {
     const uint8_t *copy = (const uint8_t *)(guard + COPY);
     size_t n = guard[BYTES];
+    if (has_orders(b, kind, copy) || !fixed_is_summed(guard)) {
+        sum_fixed(b, kind, guard); /* at once: what flips from here on is seen */
+    }
     uint32_t differ = put_fixed(b, kind, copy, 1);
     if (differ != 0 && n <= board_bytes(kind) - BEGIN && sum_of(copy, n) == guard[SUM]) {
         (void)put_fixed(b, kind, copy, 0);
         events_add(board_events(b), BUS_EVENT_BOARD_MEMORY_REPAIRED, 0, (int32_t)differ);
     }
-    int orders = has_orders(b, kind, copy) || !fixed_is_summed(guard);
     take_copy(b, kind, guard);
-    if (orders) {
-        sum_fixed(b, kind, guard);
-    }
 }
 
 int board_guard_open(struct board *b, uint8_t kind, const uint32_t *guard) {
-    if (vote(b, kind, guard) != 0) {
-        return -1;
+    if (vote(b, kind, guard) != 0 || b->id.kind != kind || b->id.role != b->link.role) {
+        return -1; /* the latter two: its boot or an order went wrong */
     }
     return fixed_is_summed(guard) && sum_of_fixed(b, kind) != guard[FIXED] ? -1 : 0;
 }

@@ -94,6 +94,9 @@ static void work(const uint8_t *bytes, size_t n) {
 /* One turn of the loop, and a function of its own: no pointer stays in a register for longer, where it could flip and
  * be wrong for ever. */
 static __attribute__((noinline)) void turn(void) {
+    if (board_reset_pending(&board)) {
+        port_reset((uint8_t)board_reset_pending(&board));
+    }
     if (!board_on_trial(&board)) { /* one that nobody confirms ends by the watchdog, however well it works */
         port_keep_alive();
     }
@@ -107,9 +110,6 @@ static __attribute__((noinline)) void turn(void) {
     if (n > 0 || IMAGE_FLAVOUR == IMAGE_FLIGHT) {
         work(bytes, n);
         ring_drop(n);
-    }
-    if (board_reset_pending(&board)) {
-        port_reset((uint8_t)board_reset_pending(&board));
     }
 }
 

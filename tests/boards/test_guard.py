@@ -228,3 +228,12 @@ def test_a_damaged_copy_puts_nothing_back(bit: int) -> None:
     guarded.close()
     assert guarded.find(NODE_CONFIG["floor_mw"], NODE_CONFIG["max_mw"]) == at
     assert not repairs(guarded.tick())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_board_that_is_of_no_kind_or_has_two_addresses_is_given_up(kind: int) -> None:
+    for before_hardware_id in (32, 16):  # kind, address
+        guarded = Guarded(kind)
+        flip(guarded.state, guarded.find(0x03020100, 0x07060504) - before_hardware_id)
+        lib.board_guard_begin(guarded.board.c, kind, guarded.words)
+        assert guarded.open() == -1
