@@ -173,18 +173,18 @@ static uint32_t put_tiers(struct board *b, const uint8_t *copy, int only_count) 
     return differ;
 }
 
-/* Only an order changes these: a command, which the log of commands shows, or a lease of another number. An address
- * that was assigned stands in two places. */
+/* What the board is, nothing changes; the rest only an order: a command, which the log of commands shows, or a lease of
+ * another number. An address that was assigned stands in two places, and not every board takes one. */
 static uint32_t put_fixed(struct board *b, uint8_t kind, const uint8_t *copy, int only_count) {
     uint8_t *state = (uint8_t *)b;
     uint32_t differ = 0;
-    if (b->id.role != b->link.role) {
+    differ += put_list(state, copy, BOTH, COUNT(BOTH), only_count);
+    if (b->id.role != b->link.role || !b->assignable) {
         differ += put_list(state, copy, ROLE, COUNT(ROLE), only_count);
     }
     if (put_list(state, copy, COMMANDS, COUNT(COMMANDS), 1) != 0) {
         return differ;
     }
-    differ += put_list(state, copy, BOTH, COUNT(BOTH), only_count);
     if (kind != BUS_BOARD_KIND_COMPUTE_NODE) {
         differ += put_list(state, copy, OF_POWER, COUNT(OF_POWER), only_count);
         return differ + put_tiers(b, copy, only_count);
@@ -203,7 +203,8 @@ static int has_orders(struct board *b, uint8_t kind, const uint8_t *copy) {
     if (kind == BUS_BOARD_KIND_COMPUTE_NODE) {
         differ += put_list(state, copy, LEASE, COUNT(LEASE), 1);
     }
-    return differ != 0 || (b->id.role == b->link.role && put_list(state, copy, ROLE, COUNT(ROLE), 1) != 0);
+    int assigned = b->assignable && b->id.role == b->link.role && put_list(state, copy, ROLE, COUNT(ROLE), 1) != 0;
+    return differ != 0 || assigned;
 }
 
 void board_guard_begin(const struct board *b, uint8_t kind, uint32_t *guard) {
@@ -214,13 +215,21 @@ void board_guard_begin(const struct board *b, uint8_t kind, uint32_t *guard) {
 void board_guard_close(struct board *b, uint8_t kind, uint32_t *guard) {
     const uint8_t *copy = (const uint8_t *)(guard + COPY);
     size_t n = guard[BYTES];
-    if (has_orders(b, kind, copy) || !fixed_is_summed(guard)) {
+    int orders = has_orders(b, kind, copy) || !fixed_is_summed(guard);
+    if (orders) {
         sum_fixed(b, kind, guard); /* at once: what flips from here on is seen */
     }
     uint32_t differ = put_fixed(b, kind, copy, 1);
     if (differ != 0 && n <= board_bytes(kind) - BEGIN && sum_of(copy, n) == guard[SUM]) {
         (void)put_fixed(b, kind, copy, 0);
         events_add(board_events(b), BUS_EVENT_BOARD_MEMORY_REPAIRED, 0, (int32_t)differ);
+        if (kind != BUS_BOARD_KIND_COMPUTE_NODE) {
+            b->as.power.power.channels.dirty_settings =
+                ~UINT64_C(0); /* the electronics may have been told wrong ones */
+        }
+        if (orders) {
+            sum_fixed(b, kind, guard);
+        }
     }
     take_copy(b, kind, guard);
 }

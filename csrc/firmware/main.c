@@ -55,8 +55,19 @@ static void hardware(void *ctx, struct bus_hardware_report *out) {
     out->stack_free = stack_free();
 }
 
+static const struct board_port PORT = {.tx = tx, .nvm_read = nvm_read, .nvm_write = nvm_write, .hardware = hardware};
+static const uint8_t CAPABILITIES = IMAGE_FLAVOUR == IMAGE_BENCH ? BUS_CAPABILITY_BENCH : 0;
+
+/* Whether the state is that of this image: what flips while it boots would last. */
+static int is_of_this_image(void) {
+    const struct board_port *port = &board.link.port;
+    return board.id.capabilities == CAPABILITIES && port->tx == PORT.tx && port->nvm_read == PORT.nvm_read &&
+           port->nvm_write == PORT.nvm_write && port->hardware == PORT.hardware &&
+           memcmp(board.id.firmware_hash, image_header.firmware_hash, sizeof board.id.firmware_hash) == 0;
+}
+
 static __attribute__((noinline)) void boot(void) {
-    struct board_port port = {.tx = tx, .nvm_read = nvm_read, .nvm_write = nvm_write, .hardware = hardware};
+    struct board_port port = PORT;
     struct board_identity id = {.kind = BOARD_KIND, .firmware_hash = FIRMWARE_HASH};
     struct port_facts facts;
     port_start(&facts);
@@ -64,8 +75,11 @@ static __attribute__((noinline)) void boot(void) {
     id.role = facts.role;
     memcpy(id.hardware_id, facts.hardware_id, sizeof id.hardware_id);
     id.image_crc = image_crc(__image_start, image_length(__image_start));
-    id.capabilities = IMAGE_FLAVOUR == IMAGE_BENCH ? BUS_CAPABILITY_BENCH : 0;
+    id.capabilities = CAPABILITIES;
     board_boot(&board, &id, &port, facts.reset_cause);
+    if (!is_of_this_image()) {
+        port_reset(BUS_RESET_CAUSE_CRASH);
+    }
     board_guard_begin(&board, BOARD_KIND, guard);
 }
 

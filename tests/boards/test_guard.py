@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hal import icd
 from hal._native import ffi, lib
 from tests.boards.harness import COMPUTE_NODE, NODE_CONFIG, POWER_BOARD, POWER_CONFIG, Board, Frame, one
+from tests.boards.test_assign import assign
 
 KINDS = (COMPUTE_NODE, POWER_BOARD)
 HEAD = 128
@@ -237,3 +238,42 @@ def test_a_board_that_is_of_no_kind_or_has_two_addresses_is_given_up(kind: int) 
         flip(guarded.state, guarded.find(0x03020100, 0x07060504) - before_hardware_id)
         lib.board_guard_begin(guarded.board.c, kind, guarded.words)
         assert guarded.open() == -1
+
+
+@given(bit=st.integers(0, 31))
+def test_an_order_hides_nothing_of_what_the_board_is(bit: int) -> None:
+    guarded = leased(300_000)
+    at = guarded.find(0x03020100, 0x07060504) + bit
+    changed = NODE_CONFIG | {"floor_mw": 130_000}
+    wire = guarded.board.wire("node_config", session=1, command_seq=2, **changed)
+    before = guarded.state[at // 8]
+    guarded.receive(wire, flipped=at)
+    assert guarded.state[at // 8] == before
+    assert guarded.find(130_000, NODE_CONFIG["max_mw"])
+    assert repairs(guarded.tick()) == [(0, 1)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_address_changes_only_where_one_may_be_assigned(kind: int) -> None:
+    guarded = Guarded(kind)
+    at_tx = guarded.state[:].find(struct.pack("<Q", int(ffi.cast("uintptr_t", guarded.board.port.c.tx))))
+    in_link = at_tx - ffi.offsetof("struct board_port", "tx") + ffi.sizeof("struct board_port")
+    assert guarded.state[in_link : in_link + 2] == struct.pack("<H", guarded.board.role)
+    wire = guarded.board.tick_wire()
+    flip(guarded.state, 8 * in_link + 9)
+    flip(guarded.state, guarded.find(0x03020100, 0x07060504) - 16 + 9)
+    guarded.close()
+    assert repairs(guarded.receive(wire)) == [(0, 2)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_address_that_is_assigned_lasts(kind: int) -> None:
+    board = Board(kind, role=int(icd.Address.NONE))
+    words = ffi.new("uint32_t[]", int(lib.board_guard_words(kind)))
+    lib.board_guard_begin(board.c, kind, words)
+    (hello,) = assign(board, 300)
+    lib.board_guard_close(board.c, kind, words)
+    assert lib.board_guard_open(board.c, kind, words) == 0
+    assert hello.src == 300
+    board.role = 300
+    assert [f.src for f in board.send("hello_req")] == [300]
