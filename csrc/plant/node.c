@@ -150,7 +150,8 @@ double plant_node_transient(const struct plant_node *n, const struct plant_node_
 }
 
 /* What the data makes of the class's power: linear between values that change every few seconds. */
-static double activity(struct plant_node *n, const struct plant_node_model *m, uint32_t index, uint64_t t_us) {
+static double activity(struct plant_node *n, const struct plant_node_model *m, uint32_t index, int workload,
+                       uint64_t t_us) {
     const double x = (double)t_us / ACTIVITY_SLOT_US + n->activity_phase;
     const uint64_t slot = (uint64_t)x;
     if (slot != n->activity_slot) {
@@ -160,7 +161,12 @@ static double activity(struct plant_node *n, const struct plant_node_model *m, u
         }
     }
     const double u = n->activity[0] + (x - (double)slot) * (n->activity[1] - n->activity[0]);
-    return class_least[n->workload] + (1 - class_least[n->workload]) * u;
+    return class_least[workload] + (1 - class_least[workload]) * u;
+}
+
+double plant_node_dynamic_w(struct plant_node *n, const struct plant_node_model *m, uint32_t index, int workload,
+                            uint64_t t_us) {
+    return (m->c.max_w - m->c.idle_w) * class_power[workload] * activity(n, m, index, workload, t_us) * n->efficiency;
 }
 
 /* ------------------------------------------------------------------ states */
@@ -219,7 +225,7 @@ struct wish {
 static struct wish active_wish(struct plant_node *n, const struct plant_node_model *m, uint32_t index,
                                const struct plant_actuators_node *in, double idle_w, uint64_t t_us) {
     struct wish w = {.idle_w = idle_w};
-    w.span_w = (m->c.max_w - m->c.idle_w) * class_power[n->workload] * activity(n, m, index, t_us) * n->efficiency;
+    w.span_w = plant_node_dynamic_w(n, m, index, n->workload, t_us);
     const double cap_w = plant_clamp(in->cap_w, 0, 1e9) * REGULATION * (1 + n->overdraw);
     const double lock = plant_clamp(in->clock_mhz, 0, 1e9);
     if (lock != n->clock_mhz || n->locked_class != n->workload) {

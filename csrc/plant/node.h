@@ -51,6 +51,10 @@ void plant_node_init(struct plant_node *n, const struct plant_node_model *m, uin
 void plant_node_second(struct plant_node *n, const struct plant_node_model *m, uint32_t index, uint64_t second,
                        double rate);
 
+/* Draw above idle at full speed in a workload (1 to PLANT_WORKLOADS - 1) at a time. */
+double plant_node_dynamic_w(struct plant_node *n, const struct plant_node_model *m, uint32_t index, int workload,
+                            uint64_t t_us);
+
 /* One step: follows the command, settles the draw, works. powered: its input voltage is there. Sets mean_w. */
 void plant_node_step(struct plant_node *n, const struct plant_node_model *m, uint32_t index,
                      const struct plant_actuators_node *in, int powered, uint64_t t_us, uint32_t dt_us);

@@ -32,6 +32,18 @@ const struct plant_truth *plant_truth_of(const struct plant *p) {
     return &p->truth;
 }
 
+double plant_dynamic_w(const struct plant *p, uint32_t node, int workload, uint64_t t_us) {
+    if (node >= p->c.node.count || workload < 1 || workload >= PLANT_WORKLOADS) {
+        return 0;
+    }
+    struct plant_node n = p->node[node]; /* its cache of what the data does is of another time */
+    return plant_node_dynamic_w(&n, &p->model, node, workload, t_us);
+}
+
+double plant_efficiency(const struct plant *p, uint32_t node) {
+    return node < p->c.node.count ? p->node[node].efficiency : 0;
+}
+
 uint32_t plant_group_of(const struct plant *p, uint32_t node) {
     return node % p->c.thermal.groups;
 }

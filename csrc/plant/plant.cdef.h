@@ -226,3 +226,7 @@ double plant_diode_current(const struct plant_diode *d, double v, double *vd);
 /* Share of a workload's dynamic power at clock f (0 to 1 of the greatest), and its speed on a share y of that power. */
 double plant_clock_power(int workload, double f);
 double plant_speed(int workload, double y);
+
+/* Draw of a node above idle at full speed in a workload at time t_us; its power over the typical chip's. */
+double plant_dynamic_w(const struct plant *p, uint32_t node, int workload, uint64_t t_us);
+double plant_efficiency(const struct plant *p, uint32_t node);
