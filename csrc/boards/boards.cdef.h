@@ -74,7 +74,7 @@ struct throttle { int16_t cdeg; uint8_t bad_steps, throttled, latched, halted; }
 uint32_t throttle_step(struct throttle *h, int16_t cdeg, int16_t limit_cdeg, uint32_t floor_mw, uint32_t max_mw,
                       uint32_t demand_mw);
 
-struct over_cap { uint32_t over_us, under_us; uint16_t clamp_mhz; };
+struct over_cap { uint32_t over_us, under_us, last_mw; uint16_t clamp_mhz; };
 void over_cap_step(struct over_cap *o, uint32_t dt_us, uint32_t power_mw, uint32_t cap_mw, uint16_t clock_mhz,
                    uint16_t clock_max_mhz);
 

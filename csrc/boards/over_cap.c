@@ -17,8 +17,10 @@ void over_cap_step(struct over_cap *o, uint32_t dt_us, uint32_t power_mw, uint32
                    uint16_t clock_max_mhz) {
     uint32_t free_mhz = clock_mhz != 0 ? clock_mhz : clock_max_mhz;
     uint32_t now_mhz = o->clamp_mhz != 0 && o->clamp_mhz < free_mhz ? o->clamp_mhz : free_mhz;
-    int over = power_mw > clamp_add_u32(cap_mw, cap_mw / 20);
+    int falls = power_mw < o->last_mw - o->last_mw / 32;
+    int over = power_mw > clamp_add_u32(cap_mw, cap_mw / 20) && !falls;
     int under = power_mw < cap_mw - cap_mw / 20;
+    o->last_mw = power_mw;
     o->over_us = over ? clamp_add_u32(o->over_us, dt_us) : 0;
     o->under_us = under && o->clamp_mhz != 0 ? clamp_add_u32(o->under_us, dt_us) : 0;
     if (o->over_us > OVER_CAP_PATIENCE_US) {

@@ -4,11 +4,12 @@
 
 #include <stdint.h>
 
-#define OVER_CAP_PATIENCE_US 300000u /* above cap + 5 % for longer: lower the clock */
+#define OVER_CAP_PATIENCE_US 300000u /* above cap + 5 % for longer, and not on its way down: lower the clock */
 #define OVER_CAP_RELEASE_US 2000000u /* below cap - 5 % for so long: raise it again, by steps */
 
 struct over_cap {
     uint32_t over_us, under_us;
+    uint32_t last_mw;
     uint16_t clamp_mhz; /* clock lock of this watch; 0: none */
 };
 

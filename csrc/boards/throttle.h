@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-#define THROTTLE_BAND_CDEG 500       /* below the limit, where throttling begins */
+#define THROTTLE_BAND_CDEG 150       /* below the limit, where throttling begins */
 #define THROTTLE_HYSTERESIS_CDEG 200 /* of the latched floor and of the flags */
 #define THROTTLE_HALT_CDEG 800       /* above the limit: not even the floor helps */
 #define THROTTLE_RESUME_CDEG 1000    /* below the limit: a halted accelerator may boot again */

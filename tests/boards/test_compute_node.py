@@ -222,9 +222,9 @@ def test_throttle_follows_either_temperature(sensor: str, limit: int, flag: int)
         node.step()
         cap = node.done["cap_mw"]
         below = limit - cdeg
-        expected = LARGEST if below >= 500 else FLOOR + (LARGEST - FLOOR) * below // 500
+        expected = LARGEST if below >= 150 else FLOOR + (LARGEST - FLOOR) * below // 150
         assert cap == expected
-        assert bool(node.flags & flag) == (below < 500)
+        assert bool(node.flags & flag) == (below < 150)
         assert last is None or cap <= last, "smooth and falling"
         last = cap
     assert cap == FLOOR
