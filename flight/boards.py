@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from flight._native import ffi
 from hal.rig import Rig
-from hal.satellite import Satellite
+from hal.satellite import Satellite, Workload
 
 BOOT_MIN_MS = 1000  # of the ICD
+HOLLOW = 0.02  # of full speed: a curve that lies so far below its hull is not used in between
 COLD_K = 128  # below the 28 degC of the file
 
 
@@ -55,6 +57,41 @@ def _power(config: Any, s: Satellite) -> None:
     config.array_vmp_mv = _milli(s.array.vmp_v)
 
 
+def hull_of(workload: Workload) -> list[tuple[float, float, bool]]:
+    """Pieces of the least concave curve above a workload's: width in shares of its dynamic draw, speed that it adds,
+    and whether the curve itself lies below it there (half of such a piece is worth less than half)."""
+    points = list(zip(workload.share, workload.speed, strict=True))
+    corners = [0]
+    for k in range(1, len(points)):
+        while len(corners) > 1 and _slope(points, corners[-2], corners[-1]) <= _slope(points, corners[-2], k):
+            corners.pop()
+        corners.append(k)
+    pieces = []
+    for a, b in itertools.pairwise(corners):
+        (x0, y0), slope = points[a], _slope(points, a, b)
+        below = max((y0 + slope * (x - x0) - y for x, y in points[a:b]), default=0.0)
+        pieces.append((points[b][0] - x0, points[b][1] - y0, below > HOLLOW))
+    return pieces
+
+
+def _slope(points: list[tuple[float, float]], a: int, b: int) -> float:
+    return (points[b][1] - points[a][1]) / (points[b][0] - points[a][0])
+
+
+def _workloads(config: Any, s: Satellite) -> None:
+    config.idle_mw = _milli(s.node.idle_w)
+    unknown = config.curves[0]  # of a node that does not say what it runs
+    unknown.most_mw, unknown.count = _milli(s.node.max_w - s.node.idle_w), 1
+    unknown.pieces[0].width = unknown.pieces[0].slope = 1.0
+    for number, workload in enumerate(s.workload, 1):
+        curve = config.curves[number]
+        curve.least_mw, curve.most_mw = map(_milli, workload.dynamic_w)
+        pieces = hull_of(workload)
+        curve.count = len(pieces)
+        for piece, (width, speed, whole) in zip(curve.pieces, pieces, strict=False):
+            piece.width, piece.slope, piece.whole = width, speed / width, whole
+
+
 def _shed(config: Any, s: Satellite) -> None:
     config.tiers.count = len(s.shed)
     for row, tier in zip(config.tiers.tiers, s.shed, strict=False):
@@ -77,6 +114,7 @@ def configuration(rig: Rig, session: int, adopt: bool) -> Any:
     _node(config.node, s)
     _power(config.power, s)
     _shed(config, s)
+    _workloads(config, s)
     config.curve.count = len(s.battery.ocv_cell_v)
     for i, cell_v in enumerate(s.battery.ocv_cell_v):
         config.curve.ocv_mv[i] = _milli(cell_v * s.battery.series_cells)

@@ -46,7 +46,7 @@ class _LoopNodes:
         up = n.phase not in (PHASE_OFF, PHASE_STOP)
         return NodeView(
             self._loop.board_status(1 + node), n.tlm_us != 0, up, t.state, t.flags, t.job_id, t.progress_mu,
-            t.checkpoint_mu,
+            t.checkpoint_mu, bool(n.rest),
         )  # fmt: skip
 
     def give(self, node: int, job: Job) -> None:

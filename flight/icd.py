@@ -17,8 +17,8 @@ import numpy as np
 
 ICD_NAME = "space-link"
 ICD_VERSION = 1
-ICD_HASH = 0x0DC5497ABBBE7E75
-ICD_SHA256 = "0dc5497abbbe7e75887b09250a0f8dd12f7f367947b0771941fc81980c0fa285"
+ICD_HASH = 0x8DE044101B6EBF71
+ICD_SHA256 = "8de044101b6ebf71dcde2ab5fd3ce74afa7cf5564f38b5f1496a2069a96cf31e"
 MAX_PAYLOAD = 1024
 
 
@@ -692,15 +692,15 @@ PARAMETERS: dict[str, ParameterInfo] = {
     'lease_ttl_s': ParameterInfo('lease_ttl_s', 10, 's', 1.5, 10.0, 3.0, 'time to live of a lease'),
     'lease_renew_s': ParameterInfo('lease_renew_s', 11, 's', 0.2, 5.0, 1.0, ''),
     'lost_after_s': ParameterInfo('lost_after_s', 12, 's', 1.0, 60.0, 2.0, 'telemetry older than this: the board is LOST'),
-    'budget_margin': ParameterInfo('budget_margin', 20, '1', 0.5, 1.0, 0.95, 'share of the guaranteed supply that leases may take'),
+    'budget_margin': ParameterInfo('budget_margin', 20, '1', 0.5, 1.0, 0.98, 'share of the guaranteed supply that leases may take'),
     'soc_target': ParameterInfo('soc_target', 21, '1', 0.3, 1.0, 0.95, 'charge towards this state of charge in the sun'),
-    'soc_reserve': ParameterInfo('soc_reserve', 22, '1', 0.1, 0.9, 0.35, 'compute goes to the floors below it'),
+    'soc_reserve': ParameterInfo('soc_reserve', 22, '1', 0.1, 0.9, 0.33, 'compute goes to the floors below it'),
     'soc_safe': ParameterInfo('soc_safe', 23, '1', 0.05, 0.8, 0.25, 'mode SAFE below it'),
     'charge_share': ParameterInfo('charge_share', 24, '1', 0.0, 1.0, 0.25, 'share of the array power offered to the battery while it is below soc_target'),
     'die_limit_c': ParameterInfo('die_limit_c', 30, 'degC', 40.0, 100.0, 83.0, ''),
     'hbm_limit_c': ParameterInfo('hbm_limit_c', 31, 'degC', 40.0, 105.0, 95.0, ''),
     'coolant_limit_c': ParameterInfo('coolant_limit_c', 32, 'degC', 20.0, 90.0, 75.0, 'all nodes are derated above it'),
-    'boot_parallel': ParameterInfo('boot_parallel', 40, '1', 1.0, 64.0, 4.0, 'nodes that may boot at the same time'),
+    'boot_parallel': ParameterInfo('boot_parallel', 40, '1', 1.0, 64.0, 64.0, 'nodes that may boot at the same time'),
     'hold_s': ParameterInfo('hold_s', 41, 's', 1.0, 600.0, 10.0, 'steady time before SAFE is left by itself'),
 }
 

@@ -59,6 +59,7 @@ class NodeView(NamedTuple):
     job_id: int
     progress_mu: int
     checkpoint_mu: int
+    rests: bool = False  # off by plan
 
 
 class Nodes(Protocol):
@@ -175,9 +176,9 @@ class JobQueue:
         elif view.job_id == job.job_id:
             self._progress(job, view, t_us)
             if job.state in ACTIVE and not view.up:
-                self._requeue(job, t_us)
+                self._requeue(job, t_us, planned=view.rests)
         elif not view.up or waited_us > TAKE_WITHIN_US:
-            self._requeue(job, t_us)
+            self._requeue(job, t_us, planned=view.rests)
 
     def _progress(self, job: Job, view: NodeView, t_us: int) -> None:
         job.progress_mu = view.progress_mu
@@ -208,9 +209,9 @@ class JobQueue:
         self._ended.append(job)
         self._tell(Event.JOB_FINISHED, t_us, job.job_id, node)
 
-    def _requeue(self, job: Job, t_us: int) -> None:
+    def _requeue(self, job: Job, t_us: int, *, planned: bool = False) -> None:
         self._release(job)
-        job.restarts += 1
+        job.restarts += not planned
         job.progress_mu = job.checkpoint_mu
         if job.restarts > RESTARTS_MAX:
             self._enter(job, JobState.FAILED, t_us)

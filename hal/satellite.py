@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Annotated
 
 from hal.errors import RigError
-from hal.strict import Length, Range, build, read_toml
+from hal.strict import Choice, Length, Range, build, read_toml
 
 Fraction = Annotated[float, Range(0, 1)]
 Celsius = Annotated[float, Range(-150, 200, "degC")]
 
+WORKLOADS = ("training", "prefill", "decode")
 SHIPPED = Path(__file__).parent / "satellites"
 
 
@@ -152,6 +153,19 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Workload:
+    """How fast a node works on a workload: speed (1: unlimited) over its share of the draw above idle, as measured.
+
+    dynamic_w: least and greatest draw above idle at full speed, by what the data makes of it and by the chip.
+    """
+
+    name: Annotated[str, Choice(WORKLOADS)]
+    dynamic_w: Annotated[tuple[Annotated[float, Range(1, 10_000, "W")], ...], Length(2, 2)]
+    share: Annotated[tuple[Fraction, ...], Length(2, 16)]
+    speed: Annotated[tuple[Fraction, ...], Length(2, 16)]
+
+
+@dataclass(frozen=True, slots=True)
 class Satellite:
     """Everything that the file says of one satellite."""
 
@@ -163,6 +177,7 @@ class Satellite:
     shed: Annotated[tuple[ShedTier, ...], Length(1, 4)]
     thermal: Thermal
     node: Node
+    workload: Annotated[tuple[Workload, ...], Length(3, 3)]
 
     def shed_tier_of(self, node: int) -> int:
         """Tier (from 1) in which the power board sheds node `node`; 255 never."""
@@ -223,6 +238,17 @@ def _check(s: Satellite, file: str) -> None:
             )
         if i and tier.soc_enter > s.shed[i - 1].soc_enter:
             raise RigError(f"{file}: shed[{i}].soc_enter: {tier.soc_enter:g}, expected not above the tier before it")
+    if tuple(w.name for w in s.workload) != WORKLOADS:
+        raise RigError(f"{file}: workload: expected one each of {', '.join(WORKLOADS)}, in this order")
+    for i, w in enumerate(s.workload):
+        if w.dynamic_w[0] > w.dynamic_w[1]:
+            raise RigError(f"{file}: workload[{i}].dynamic_w: expected the least, then the greatest")
+        if len(w.share) != len(w.speed) or not _is_curve(w.share) or not _is_curve(w.speed):
+            raise RigError(f"{file}: workload[{i}]: expected share and speed of one length, each rising from 0 to 1")
     for i, t in enumerate(s.node.shed_tiers):
         if t > len(s.shed) and t != 255:
             raise RigError(f"{file}: node.shed_tiers[{i}]: {t} is out of range, expected 1 to {len(s.shed)}, or 255")
+
+
+def _is_curve(values: tuple[float, ...]) -> bool:
+    return values[0] == 0 and values[-1] == 1 and all(a < b for a, b in itertools.pairwise(values))

@@ -1,10 +1,27 @@
-/* Shares the budget among nodes: equal caps for those that work, less for those that do not take theirs (water-filling
- * with reclaim). Two bounds hold at once: caps against the guarantee, measured draw against the energy budget. */
+/* Shares watts among working nodes by what they are worth: at one price of a watt each node gets the pieces of its
+ * workload's curve that are worth it (water-filling), on measured power, with reclaim of what is not drawn. Two bounds
+ * hold at once: caps against the guarantee, measured draw against the energy budget. */
 #include "control/internal.h"
 
+#define ROUNDS 24  /* of the search for the price */
+#define KEEP 0.93f /* a node that has a piece keeps it against others that are worth a little more */
+#define HEADROOM_PERMILLE 30
+#define HEADROOM_MW 1000
+#define DYNAMIC_LEAST_MW 20000u
+
 struct share {
-    int64_t caps, draw, slack;
-    uint32_t top; /* greatest upper bound */
+    int64_t caps, draw; /* of the others */
+    int64_t floors;     /* of the working nodes */
+};
+
+/* A working node while its share is looked for. */
+struct bid {
+    float span;  /* mW above idle at full speed; less while it holds its share */
+    float scale; /* mW of a piece's width */
+    float held;  /* mW of its share that the floor gives it anyway */
+    float room;  /* mW above its base that it may have at most */
+    uint16_t node;
+    uint8_t workload, parked; /* parked: gets no piece that must be had whole */
 };
 
 static int flexible(const struct ctl *c, uint16_t node) {
@@ -14,7 +31,7 @@ static int flexible(const struct ctl *c, uint16_t node) {
 }
 
 static uint32_t upper(const struct ctl *c, const struct ctl_node *n) {
-    int64_t bound = ctl_min(ctl_min(n->thermal_mw, n->demand_mw), c->config.node.max_mw);
+    int64_t bound = ctl_min(ctl_min(n->thermal_mw, n->near_mw), ctl_min(n->demand_mw, c->config.node.max_mw));
     return (uint32_t)ctl_max(bound - n->penalty_mw, c->config.node.floor_mw);
 }
 
@@ -26,6 +43,10 @@ static int64_t draw(const struct ctl *c, uint16_t node) {
     if (ctl_ready(c, 0) && n->channel_known)
         return (int64_t)n->channel_ma * c->power.tlm.bus_mv / 1000;
     return n->in_force_mw;
+}
+
+static uint32_t base_of(const struct ctl *c, const struct ctl_node *n) {
+    return n->idle_mw > c->config.node.floor_mw ? n->idle_mw : c->config.node.floor_mw;
 }
 
 /* Sets aside what the others hold, and leaves each working node's upper bound in target_mw. */
@@ -42,47 +63,134 @@ static struct share survey(struct ctl *c) {
             continue;
         }
         n->target_mw = upper(c, n);
-        s.top = n->target_mw > s.top ? n->target_mw : s.top;
-        int unused = (int64_t)n->tlm.power_mw * 100 < (int64_t)n->tlm.cap_mw * 92;
-        if (unused)
-            s.slack += ctl_max(0, (int64_t)(n->target_mw < n->lease_mw ? n->target_mw : n->lease_mw) - n->tlm.power_mw);
+        s.floors += base_of(c, n);
     }
     return s;
 }
 
-static int64_t filled(const struct ctl *c, uint32_t level) {
-    int64_t sum = 0;
+/* Rounded, so that equal nodes are equal, and shares do not move with every watt. */
+static uint32_t coarse(uint32_t mw) {
+    uint32_t step = 1;
+    while (step * 32 <= mw)
+        step *= 2;
+    return mw - mw % step;
+}
+
+static uint16_t collect(struct ctl *c, struct bid *bids) {
+    uint16_t count = 0;
     for (uint16_t i = 0; i < c->config.nodes; i++) {
         const struct ctl_node *n = &c->nodes[i];
-        if (flexible(c, i))
-            sum += ctl_clamp(level, c->config.node.floor_mw, n->target_mw);
+        if (!flexible(c, i))
+            continue;
+        uint32_t dynamic = n->dynamic_mw > DYNAMIC_LEAST_MW ? n->dynamic_mw : DYNAMIC_LEAST_MW;
+        int held = !n->starved && n->tlm.workload < CTL_WORKLOADS;
+        uint32_t base = base_of(c, n);
+        bids[count++] = (struct bid){
+            .span = (float)coarse(dynamic) * (held ? KEEP : 1),
+            .scale = (float)dynamic,
+            .held = base > n->idle_mw ? (float)(base - n->idle_mw) : 0,
+            .room = n->target_mw > base ? (float)(n->target_mw - base) : 0,
+            .node = i,
+            .workload = n->tlm.workload < CTL_WORKLOADS ? n->tlm.workload : 0,
+        };
     }
+    return count;
+}
+
+/* What a node takes above its base at a price (speed for a mW); of pieces that must be had whole, only what fits. */
+static float taken(const struct ctl *c, const struct bid *b, float price) {
+    const struct ctl_curve *curve = &c->config.curves[b->workload];
+    float sum = 0, least = price * b->span;
+    for (uint8_t k = 0; k < curve->count && curve->pieces[k].slope >= least; k++) {
+        if (curve->pieces[k].whole && b->parked)
+            return 0;
+        sum += curve->pieces[k].width * b->scale;
+    }
+    sum = sum > b->held ? sum - b->held : 0;
+    return sum < b->room ? sum : b->room;
+}
+
+static float total(const struct ctl *c, const struct bid *bids, uint16_t count, float price) {
+    float sum = 0;
+    for (uint16_t i = 0; i < count; i++)
+        sum += taken(c, &bids[i], price);
     return sum;
 }
 
-/* The highest level at which the caps do not exceed the total; at least the floor. */
-static uint32_t water_level(const struct ctl *c, uint32_t top, int64_t total) {
-    uint32_t low = c->config.node.floor_mw, high = top;
-    if (low >= high || filled(c, high) <= total)
-        return high > low ? high : low;
-    while (high - low > 16) { /* 16 mW */
-        uint32_t middle = low + (high - low) / 2;
-        if (filled(c, middle) <= total)
-            low = middle;
-        else
+/* The lowest price at which nodes take no more than there is; *below: one at which they take more, or 0. */
+static float price_of(const struct ctl *c, const struct bid *bids, uint16_t count, float budget, float *below) {
+    float low = 0, high = 1.0f / 1024;
+    *below = 0;
+    if (total(c, bids, count, 0) <= budget)
+        return 0;
+    for (int k = 0; k < ROUNDS; k++) {
+        float middle = 0.5f * (low + high);
+        if (total(c, bids, count, middle) <= budget)
             high = middle;
+        else
+            low = middle;
     }
-    return low;
+    *below = low;
+    return high;
+}
+
+/* Parks those nodes of the marginal piece for which it is not there whole. Returns whether there were any. */
+static int park(const struct ctl *c, struct bid *bids, uint16_t count, float price, float below, float left) {
+    int any = 0;
+    for (uint16_t i = 0; i < count; i++) {
+        struct bid *b = &bids[i];
+        const struct ctl_curve *curve = &c->config.curves[b->workload];
+        if (b->parked || curve->count == 0 || !curve->pieces[0].whole)
+            continue;
+        float more = taken(c, b, below) - taken(c, b, price);
+        float whole = curve->pieces[0].width * b->scale - b->held;
+        if (taken(c, b, price) > 0 || more <= 0)
+            continue;
+        if (left >= whole) {
+            left -= whole;
+            continue;
+        }
+        b->parked = 1;
+        any = 1;
+    }
+    return any;
+}
+
+/* Watts above the bases, shared; what is left at the price goes to those that would take more just below it. */
+static void share_out(struct ctl *c, struct bid *bids, uint16_t count, float budget) {
+    float below, price = price_of(c, bids, count, budget, &below);
+    float left = budget - total(c, bids, count, price);
+    if (below > 0 && park(c, bids, count, price, below, left)) {
+        price = price_of(c, bids, count, budget, &below);
+        left = budget - total(c, bids, count, price);
+    }
+    for (uint16_t i = 0; i < count; i++) {
+        struct bid *b = &bids[i];
+        struct ctl_node *n = &c->nodes[b->node];
+        float x = taken(c, b, price);
+        if (below > 0 && left > 0) {
+            float more = taken(c, b, below) - x;
+            more = more < left ? more : left;
+            left -= more > 0 ? more : 0;
+            x += more > 0 ? more : 0;
+        }
+        uint32_t base = base_of(c, n), wanted = base + (uint32_t)x;
+        n->starved = wanted <= c->config.node.floor_mw + c->config.node.floor_mw / 32;
+        if (price <= 0 && !b->parked && !c->supply.resting) /* nobody else wants it: let it vary */
+            continue;
+        wanted += x > 0 ? (uint32_t)(x * HEADROOM_PERMILLE / 1000) + HEADROOM_MW : 0;
+        n->target_mw = (uint32_t)ctl_clamp(wanted, c->config.node.floor_mw, n->target_mw);
+    }
 }
 
 void ctl_allocate(struct ctl *c) {
     struct share s = survey(c);
     int64_t boots = ctl_max(0, ctl_min(c->waiting, c->set.boot_parallel - c->booting)) * c->config.boot_mw;
     int64_t caps = ctl_lease_limit(c) - s.caps - boots;
-    int64_t energy = c->supply.budget - s.draw - boots + s.slack;
-    uint32_t level = water_level(c, s.top, ctl_max(0, ctl_min(caps, energy)));
-    c->supply.hungry = level < s.top || c->waiting > 0;
-    for (uint16_t i = 0; i < c->config.nodes; i++)
-        if (flexible(c, i))
-            c->nodes[i].target_mw = (uint32_t)ctl_clamp(level, c->config.node.floor_mw, c->nodes[i].target_mw);
+    int64_t energy = c->supply.budget - s.draw - boots;
+    struct bid bids[CTL_NODES_MAX];
+    uint16_t count = collect(c, bids);
+    float budget = (float)ctl_max(0, ctl_min(caps, energy) - s.floors);
+    c->supply.hungry = total(c, bids, count, 0) > budget || c->waiting > 0;
+    share_out(c, bids, count, budget);
 }

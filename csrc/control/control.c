@@ -75,6 +75,7 @@ int ctl_step(void *ctl, uint64_t t_us, const struct bus_batch *rx, struct bus_ba
     ctl_guard_tick(c);
     ctl_supply_tick(c);
     ctl_mode_tick(c);
+    ctl_plan_tick(c);
     ctl_nodes_tick(c);
     ctl_allocate(c);
     ctl_lease_tick(c);

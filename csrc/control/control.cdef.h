@@ -2,7 +2,20 @@
 #define CTL_FAULTS_MAX ...
 #define CTL_LEASES ...
 
+#define CTL_PIECES ...
+
 struct ctl;
+struct ctl_piece {
+    float width, slope;
+    uint8_t whole;
+    ...;
+};
+struct ctl_curve {
+    uint32_t least_mw, most_mw;
+    uint8_t count;
+    struct ctl_piece pieces[...];
+    ...;
+};
 struct ctl_config {
     uint16_t nodes;
     uint32_t session, tick_us;
@@ -14,6 +27,8 @@ struct ctl_config {
     uint8_t shed_tier[1024];
     uint32_t boot_mw, discharge_mw, converter_permille, array_mw;
     uint16_t soc_floor_cpct;
+    uint32_t idle_mw;
+    struct ctl_curve curves[...];
     uint8_t adopt;
     ...;
 };
@@ -28,6 +43,8 @@ struct ctl_node {
     struct bus_node_tlm tlm;
     uint64_t tlm_us, lease_us;
     uint32_t lease_seq, lease_mw, target_mw, thermal_mw, demand_mw, penalty_mw, in_force_mw;
+    uint32_t idle_mw, dynamic_mw;
+    uint8_t starved, rest;
     uint8_t lease_count, phase, channel, mask, wanted, managed, faults, clear;
     ...;
 };

@@ -24,6 +24,21 @@
 
 struct ctl;
 
+#define CTL_WORKLOADS 4
+#define CTL_PIECES 8
+
+/* A piece of a concave curve of speed over draw above idle: width in shares of the draw at full speed, speed a share.
+ * whole: the workload itself is worth less than that unless it gets all of the piece. */
+struct ctl_piece {
+    float width, slope;
+    uint8_t whole;
+};
+struct ctl_curve {
+    uint32_t least_mw, most_mw; /* draw above idle at full speed, by data and chip */
+    uint8_t count;
+    struct ctl_piece pieces[CTL_PIECES];
+};
+
 /* What the satellite's file says, in the units of the bus. */
 struct ctl_config {
     uint16_t nodes;
@@ -40,7 +55,9 @@ struct ctl_config {
     uint32_t converter_permille; /* array terminals to bus */
     uint32_t array_mw;           /* nameplate of the array */
     uint16_t soc_floor_cpct;     /* below it the battery guarantees nothing */
-    uint8_t adopt;               /* nothing is known of earlier sessions: nodes that are found running are wanted on */
+    uint32_t idle_mw;            /* draw of an accelerator that does nothing */
+    struct ctl_curve curves[CTL_WORKLOADS];
+    uint8_t adopt; /* nothing is known of earlier sessions: nodes that are found running are wanted on */
 };
 
 /* A job as one node shall run it; job_id 0: none. */
@@ -85,8 +102,16 @@ struct ctl_node {
     uint32_t lease_seq;   /* last sent */
     uint32_t lease_mw;    /* last sent */
     uint32_t target_mw;   /* what the allocator wants */
-    uint32_t thermal_mw;  /* upper bound by temperature */
+    uint32_t thermal_mw;  /* upper bound by temperature: where it settles */
+    uint32_t near_mw;     /* and what it may draw as hot as it is */
     uint32_t demand_mw;   /* upper bound by what it draws */
+    uint32_t idle_mw;     /* of its draw, what does no work */
+    uint32_t dynamic_mw;  /* the rest at full speed, as last seen */
+    uint8_t workload;     /* that dynamic_mw is of */
+    uint8_t starved;      /* the allocator has nothing for it beyond its floor */
+    uint8_t rest;         /* off by plan */
+    uint64_t free_us;     /* its cap has held it, or not, since */
+    uint8_t free;         /* it does not */
     uint32_t penalty_mw;  /* taken off because it drew more than its cap */
     uint32_t in_force_mw; /* what its caps may add up to, now */
     uint16_t channel_ma;  /* mean current of its channel, from the power board */

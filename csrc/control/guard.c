@@ -1,42 +1,71 @@
 /* Bounds that a node's own telemetry sets: temperature, what it draws, and whether it keeps its cap. */
 #include "control/internal.h"
 
-#define DERATE_BAND_CDEG 500 /* from full power to the floor */
-#define DERATE_END_CDEG 100  /* where the band ends, below the limit at which the board throttles */
-#define COOLANT_BAND_CDEG 800
+#define GUARD_CDEG 200 /* below the limits, where nodes are held: above the band in which their boards throttle */
+#define DERATE_CDEG_MS 25000000 /* a kelvin too warm for 250 s takes all of the span */
+#define DERATE_DT_MS 1000
 #define OVER_CAP_US CTL_SECOND_US
 #define DEMAND_MIN_MW 20000
+#define DATA_US INT64_C(8000000) /* what the data makes of a draw changes in about that time */
+#define HELD_US 2000000u
+#define FREE_US 600000u
+#define FREE_PCT 96 /* of the cap: below, it is not the cap that holds a node */
 
-/* 1000: cool; 0: the band is used up. */
-static int64_t permille_of_band(int32_t limit_cdeg, int32_t cdeg, int32_t band_cdeg) {
-    return ctl_clamp((limit_cdeg - DERATE_END_CDEG - cdeg) * INT64_C(1000) / band_cdeg, 0, 1000);
+static int32_t lesser(int32_t a, int32_t b) {
+    return a < b ? a : b;
 }
 
-static void derate(struct ctl *c, struct ctl_node *n) {
+/* How far below the temperatures to hold (above 0) or above them, in 0.01 K. */
+static int32_t cool_cdeg(const struct ctl *c, const struct ctl_node *n, int32_t guard_cdeg) {
+    int32_t die = lesser(c->config.node.die_limit_cdeg, c->set.die_limit_cdeg) - n->tlm.die_cdeg;
+    int32_t hbm = lesser(c->config.node.hbm_limit_cdeg, c->set.hbm_limit_cdeg) - n->tlm.hbm_cdeg;
+    return lesser(lesser(die, hbm), c->set.coolant_limit_cdeg - n->tlm.coolant_cdeg) - guard_cdeg;
+}
+
+/* Holds a node just below its limits: integrates what is missing, so that it settles there whatever its cooling is;
+ * what comes faster than that is met in proportion, near the limit. dt_us: since the telemetry before. */
+static void derate(struct ctl *c, struct ctl_node *n, uint64_t dt_us) {
     int64_t floor_mw = c->config.node.floor_mw, span_mw = c->config.node.max_mw - floor_mw;
-    int32_t die_limit = c->config.node.die_limit_cdeg, hbm_limit = c->config.node.hbm_limit_cdeg;
-    die_limit = c->set.die_limit_cdeg < die_limit ? c->set.die_limit_cdeg : die_limit;
-    hbm_limit = c->set.hbm_limit_cdeg < hbm_limit ? c->set.hbm_limit_cdeg : hbm_limit;
-    int64_t coolant = permille_of_band(c->set.coolant_limit_cdeg, n->tlm.coolant_cdeg, COOLANT_BAND_CDEG);
-    int64_t f = ctl_min(coolant, permille_of_band(die_limit, n->tlm.die_cdeg, DERATE_BAND_CDEG));
-    f = ctl_min(f, permille_of_band(hbm_limit, n->tlm.hbm_cdeg, DERATE_BAND_CDEG));
-    int64_t wanted = floor_mw + span_mw * f / 1000, now = n->thermal_mw;
-    /* Down at once; up by a quarter of the way, so that a die near its limit settles instead of swinging. */
-    n->thermal_mw = (uint32_t)(wanted < now || now == 0 ? wanted : now + (wanted - now + 3) / 4);
-    n->coolant_pct = (uint8_t)(coolant / 10);
+    int64_t dt_ms = ctl_min((int64_t)dt_us / 1000, DERATE_DT_MS), cool = cool_cdeg(c, n, GUARD_CDEG);
+    int64_t now = n->thermal_mw == 0 ? c->config.node.max_mw : n->thermal_mw;
+    now += cool * dt_ms * span_mw / DERATE_CDEG_MS;
+    int64_t near_mw = floor_mw + span_mw * ctl_clamp(cool_cdeg(c, n, 0), 0, GUARD_CDEG) / GUARD_CDEG;
+    now = ctl_clamp(now, floor_mw, c->config.node.max_mw);
+    n->thermal_mw = (uint32_t)now;
+    n->near_mw = (uint32_t)(cool >= 0 ? c->config.node.max_mw : near_mw);
+    int64_t coolant = c->set.coolant_limit_cdeg - n->tlm.coolant_cdeg;
+    n->coolant_pct = (uint8_t)ctl_clamp(coolant * 100 / (2 * GUARD_CDEG), 0, 100);
 }
 
-/* A cap is not a draw: a node that leaves watts unused is offered little more than it takes. */
-static void demand(struct ctl *c, struct ctl_node *n) {
-    int64_t max_mw = c->config.node.max_mw, power = n->tlm.power_mw, now = n->demand_mw;
-    int64_t wanted = power + power / 8 + DEMAND_MIN_MW;
-    if (n->tlm.state != BUS_NODE_STATE_ACTIVE || n->tlm.cap_mw == 0)
-        wanted = max_mw; /* unknown until it works */
-    else if (power * 100 >= (int64_t)n->tlm.cap_mw * 92)
-        wanted = now + now / 8 + DEMAND_MIN_MW; /* takes all it gets: offer more */
-    else if (wanted < now)
-        wanted = now - (now - wanted) / 8;
-    n->demand_mw = (uint32_t)ctl_clamp(wanted, c->config.node.floor_mw, max_mw);
+/* Of the draw, what does no work, by the die's temperature; and the rest at full speed: seen while the cap does not
+ * hold the node, else kept, within what the workload can draw. A cap is not a draw: a node that leaves watts unused is
+ * offered little more than it takes. */
+static void learn(struct ctl *c, struct ctl_node *n, uint64_t dt_us) {
+    int64_t leak = 1000 + 6 * ctl_clamp(n->tlm.die_cdeg - 5000, -6000, 6000) / 100; /* permille of that at 50 degC */
+    n->idle_mw = (uint32_t)(c->config.idle_mw * leak / 1000);
+    n->demand_mw = c->config.node.max_mw;
+    if (n->tlm.state != BUS_NODE_STATE_ACTIVE || n->tlm.workload >= CTL_WORKLOADS)
+        return;
+    const struct ctl_curve *curve = &c->config.curves[n->tlm.workload];
+    int64_t drawn = ctl_max(0, (int64_t)n->tlm.power_mw - n->idle_mw), dynamic = n->dynamic_mw;
+    int free = (int64_t)n->tlm.power_mw * 100 < (int64_t)n->tlm.cap_mw * FREE_PCT;
+    if (free != n->free) {
+        n->free = (uint8_t)free;
+        n->free_us = n->tlm_us;
+    }
+    uint64_t since_us = ctl_age(n->tlm_us, n->free_us);
+    int64_t typical = ((int64_t)curve->least_mw + curve->most_mw) / 2;
+    if (n->tlm.workload != n->workload) {
+        dynamic = typical;
+    } else if (free && since_us >= FREE_US) {
+        dynamic = drawn;
+        int64_t little_more = n->tlm.power_mw + n->tlm.power_mw / 8 + DEMAND_MIN_MW;
+        n->demand_mw = (uint32_t)ctl_clamp(little_more, c->config.node.floor_mw, c->config.node.max_mw);
+    } else if (!free && since_us >= HELD_US) {
+        dynamic += (typical - dynamic) * ctl_min((int64_t)dt_us, DATA_US) / DATA_US;
+    }
+    n->dynamic_mw = (uint32_t)ctl_max(dynamic, drawn);
+    n->workload = n->tlm.workload;
 }
 
 static void keep_cap(struct ctl *c, uint16_t node) {
@@ -59,9 +88,9 @@ static void keep_cap(struct ctl *c, uint16_t node) {
     n->over_told = 1;
 }
 
-void ctl_guard_telemetry(struct ctl *c, uint16_t node) {
-    derate(c, &c->nodes[node]);
-    demand(c, &c->nodes[node]);
+void ctl_guard_telemetry(struct ctl *c, uint16_t node, uint64_t dt_us) {
+    derate(c, &c->nodes[node], dt_us);
+    learn(c, &c->nodes[node], dt_us);
     keep_cap(c, node);
 }
 

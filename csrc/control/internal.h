@@ -60,12 +60,16 @@ struct ctl_power {
     uint64_t pages_seen;               /* bit k: channels 24 k .. are known */
     uint8_t acked_mask[CTL_NODES_MAX]; /* the mask that it has confirmed, a byte a channel */
     uint8_t refresh_page;
+    uint8_t probed; /* the sweep was at its next point when this was measured */
     uint8_t uvlo;
 };
+
+enum ctl_plan { CTL_PLAN_NONE = 0, CTL_PLAN_RESTS = 1, CTL_PLAN_WOKEN = 2 };
 
 struct ctl_supply { /* all mW at the bus */
     int64_t array;  /* held over a sweep */
     int64_t string;
+    int64_t decline;    /* of the array in a tick, of late */
     int64_t guaranteed; /* now */
     int64_t grantable;  /* what new caps may count on: falls at once, rises slowly */
     int64_t falling;    /* by how much guaranteed fell in this tick, and so may in the next */
@@ -78,9 +82,13 @@ struct ctl_supply { /* all mW at the bus */
     int64_t proven; /* array power that was measured at proven_us, with proven_strings alive */
     int64_t proven_string;
     uint64_t proven_us;
+    uint64_t fell_us;   /* when the guarantee last fell by more than noise does */
     uint64_t steady_us; /* when the tracker last did not sweep */
     uint64_t sun_us;    /* when sunlit was last seen as it is */
+    uint64_t turned_us; /* when the Sun came or went */
     uint64_t entry_us, exit_us;
+    uint16_t resting; /* nodes that are off by plan */
+    uint8_t planned;  /* enum ctl_plan, in this eclipse */
     uint8_t sunlit, low, hungry, proven_strings;
 };
 
@@ -168,8 +176,11 @@ int64_t ctl_lease_limit(const struct ctl *c);
 void ctl_mode_tick(struct ctl *c);
 
 /* guard.c: bounds of a node from its own telemetry. */
-void ctl_guard_telemetry(struct ctl *c, uint16_t node);
+void ctl_guard_telemetry(struct ctl *c, uint16_t node, uint64_t dt_us);
 void ctl_guard_tick(struct ctl *c);
+
+/* plan.c: which nodes rest through an eclipse. */
+void ctl_plan_tick(struct ctl *c);
 
 /* allocate.c */
 void ctl_allocate(struct ctl *c);

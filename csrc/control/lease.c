@@ -4,6 +4,7 @@
 #include "bus/frame.h"
 
 #define SILENT_US 700000u
+#define FALLS_US 500000u
 #define RESEND_US 400000u /* telemetry that acknowledges comes within 200 ms */
 
 /* Drops what can no longer be in force: overtaken by a lease that was seen in force, or expired. A tick of slack: the
@@ -157,5 +158,6 @@ void ctl_lease_tick(struct ctl *c) {
     int64_t limit = ctl_lease_limit(c);
     c->supply.lease_sum = sum;
     lower(c, sum > limit);
-    raise(c, limit - sum);
+    int falls = c->supply.fell_us != 0 && ctl_age(c->t_us, c->supply.fell_us) < FALLS_US;
+    raise(c, falls ? 0 : limit - sum); /* what is measured is a tick old: a supply that falls is less by now */
 }

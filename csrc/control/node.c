@@ -56,13 +56,14 @@ static void on_telemetry(struct ctl *c, uint16_t node, const struct bus_header *
         return; /* from before it was identified, or overtaken */
     int first = n->tlm_us == 0;
     int job = t.state != n->tlm.state || (t.flags & ~n->tlm.flags & BUS_NODE_FLAG_JOB_DONE);
+    uint64_t dt_us = first ? 0 : at_us - n->tlm_us;
     n->tlm = t;
     n->tlm_us = at_us;
     l->tlm_us = at_us;
     if (first || job)
         c->attention |= CTL_ATTENTION_JOB;
     lease_seen(c, n, first);
-    ctl_guard_telemetry(c, node);
+    ctl_guard_telemetry(c, node, dt_us);
 }
 
 void ctl_node_frame(struct ctl *c, uint16_t node, const struct bus_header *h, const uint8_t *payload) {
@@ -105,9 +106,9 @@ static void stop(struct ctl *c, struct ctl_node *n, int fault, uint32_t wait_us)
 
 static int may_boot(const struct ctl *c, uint16_t node) {
     const struct ctl_node *n = &c->nodes[node];
-    return n->wanted && n->faults < CTL_FAULTS_MAX && c->t_us >= n->boot_us && c->mode == SPACE_MODE_NOMINAL &&
-           ctl_ready(c, 0) && ctl_ready(c, (uint16_t)(1 + node)) && n->tlm_us != 0 && n->channel_known &&
-           n->channel != BUS_CHANNEL_STATE_QUARANTINED && n->channel != BUS_CHANNEL_STATE_TRIPPED &&
+    return n->wanted && !n->rest && n->faults < CTL_FAULTS_MAX && c->t_us >= n->boot_us &&
+           c->mode == SPACE_MODE_NOMINAL && ctl_ready(c, 0) && ctl_ready(c, (uint16_t)(1 + node)) && n->tlm_us != 0 &&
+           n->channel_known && n->channel != BUS_CHANNEL_STATE_QUARANTINED && n->channel != BUS_CHANNEL_STATE_TRIPPED &&
            n->channel != BUS_CHANNEL_STATE_SHED && n->tlm.die_cdeg <= c->config.node.die_limit_cdeg - BOOT_RISE_CDEG &&
            n->tlm.hbm_cdeg <= c->config.node.hbm_limit_cdeg - BOOT_RISE_CDEG;
 }
@@ -131,7 +132,7 @@ static void phase_off(struct ctl *c, uint16_t node) {
         enter(c, n, CTL_PHASE_START);
     } else if (ready && n->tlm.state == BUS_NODE_STATE_FAULT && n->faults < CTL_FAULTS_MAX) {
         stop(c, n, 1, POWER_CYCLE_US);
-    } else if (!n->wanted) {
+    } else if (!n->wanted || n->rest) {
         n->mask = 0;
     } else if (may_boot(c, node)) {
         if (c->booting >= c->set.boot_parallel || !can_afford_boot(c)) {
@@ -159,7 +160,7 @@ static void phase_start(struct ctl *c, struct ctl_node *n) {
 }
 
 static void phase_up(struct ctl *c, struct ctl_node *n) {
-    if (!n->wanted) {
+    if (!n->wanted || n->rest) {
         stop(c, n, 0, 0);
     } else if (n->tlm.state == BUS_NODE_STATE_FAULT) {
         stop(c, n, 1, POWER_CYCLE_US);

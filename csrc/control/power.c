@@ -19,6 +19,7 @@ static void on_telemetry(struct ctl *c, const struct bus_header *h, const uint8_
     uint64_t at_us = h->t_us < c->t_us ? h->t_us : c->t_us;
     if (c->power.tlm_us && at_us <= c->power.tlm_us)
         return;
+    c->power.probed = c->power.tlm.mode == BUS_CHARGE_MODE_SWEEP;
     c->power.tlm = t;
     c->power.tlm_us = at_us;
     if (at_us > c->links[0].tlm_us)

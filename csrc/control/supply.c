@@ -4,14 +4,17 @@
 
 #define FRESH_US 300000u
 #define SWEEP_HOLD_US CTL_SECOND_US           /* the tracker's sweep lets the array power dip for less than that */
-#define RAMP_US (30 * CTL_SECOND_US)          /* before a forecast eclipse entry */
+#define RAMP_US (10 * CTL_SECOND_US)          /* before a forecast eclipse entry */
 #define ENTRY_LATE_US (60 * CTL_SECOND_US)    /* a forecast entry that has not come by then is taken as wrong */
 #define ECLIPSE_MAX_US (2160 * CTL_SECOND_US) /* longest of any low orbit */
-#define RESERVE_SLACK_CPCT 200
+#define RESERVE_SLACK_CPCT 100
+#define DAWN_US (20 * CTL_SECOND_US)
+#define SPARE_CPCT 150 /* charged beyond what an eclipse takes */
+#define LATE_S 120     /* an eclipse may come that much earlier than forecast */
 #define PROVEN_US (4 * CTL_SECOND_US)
 #define SUN_STEADY_US 400000u /* a tracker that starts anew gives nothing for a tick */
 #define APPETITE_S 100 /* from nothing to the whole charge current, while the battery is not at its voltage limit */
-#define RISE_S 20      /* from nothing to every node at its maximum */
+#define RISE_S 4       /* from nothing to every node at its maximum */
 
 static int power_fresh(const struct ctl *c) {
     uint64_t limit_us = 3 * (uint64_t)c->config.tick_us;
@@ -23,24 +26,33 @@ static int64_t at_bus(const struct ctl *c, int64_t array_mw) {
     return array_mw * c->config.converter_permille / 1000;
 }
 
+/* The mode says what comes next: the first values behind a sweep are of its last point. */
+static int probes(const struct ctl *c) {
+    return c->power.tlm.mode == BUS_CHARGE_MODE_SWEEP || c->power.probed;
+}
+
 /* The tracker sweeps, and has not done so for long. */
 static int sweeping(const struct ctl *c) {
-    return c->power.tlm.mode == BUS_CHARGE_MODE_SWEEP && ctl_age(c->t_us, c->supply.steady_us) < SWEEP_HOLD_US;
+    return probes(c) && ctl_age(c->t_us, c->supply.steady_us) < SWEEP_HOLD_US;
 }
 
 /* Array power and its largest string; nothing when telemetry is missing: then only the battery is counted on. */
 static void measure_array(struct ctl *c) {
     struct ctl_supply *s = &c->supply;
     const struct bus_power_tlm *t = &c->power.tlm;
-    if (t->mode != BUS_CHARGE_MODE_SWEEP)
+    if (!probes(c))
         s->steady_us = c->t_us;
     if (!power_fresh(c)) {
         s->array = s->string = 0;
         return;
     }
-    if (sweeping(c))
+    if (sweeping(c)) { /* it goes on falling as it fell */
+        s->array = ctl_max(0, s->array - s->decline);
         return;
-    s->array = at_bus(c, t->array_mw);
+    }
+    int64_t array = at_bus(c, t->array_mw);
+    s->decline += (ctl_max(0, s->array - array) - s->decline) / 2;
+    s->array = array;
     s->string = at_bus(c, t->largest_string_mw);
 }
 
@@ -78,6 +90,8 @@ static void guarantee(struct ctl *c) {
     int64_t before = s->guaranteed;
     s->guaranteed = proven_array(c) + (battery ? c->config.discharge_mw : 0) - c->power.tlm.hotel_mw;
     s->falling = ctl_max(0, before - s->guaranteed);
+    if (s->falling > before / 256)
+        s->fell_us = c->t_us;
     int64_t rise = (int64_t)c->config.nodes * c->config.node.max_mw / RISE_S * c->config.tick_us / 1000000;
     if (s->guaranteed < s->grantable)
         s->grantable = s->guaranteed;
@@ -97,6 +111,7 @@ static void watch_sun(struct ctl *c) {
         s->sun_us = c->t_us;
     if (ctl_age(c->t_us, s->sun_us) < SUN_STEADY_US)
         return;
+    s->turned_us = c->t_us;
     s->sunlit = (uint8_t)sunlit;
     ctl_event(c, sunlit ? SPACE_EVENT_ECLIPSE_EXIT : SPACE_EVENT_ECLIPSE_ENTRY, BUS_ADDRESS_FLIGHT,
               c->power.tlm.soc_cpct, (int32_t)(c->power.tlm.array_mw / 1000));
@@ -119,7 +134,7 @@ static void estimate_available(struct ctl *c) {
         return;
     }
     s->available = ctl_max(s->available, s->array);
-    int64_t per_s = s->available < s->maximum || s->maximum == 0 ? nameplate / 30 : nameplate / 2000;
+    int64_t per_s = s->available < s->maximum || s->maximum == 0 ? nameplate / 6 : nameplate / 2000;
     if (s->hungry && s->available < s->array + nameplate / 8)
         s->available += per_s * c->config.tick_us / 1000000;
 }
@@ -140,11 +155,32 @@ static void estimate_appetite(struct ctl *c) {
     s->appetite = ctl_clamp(s->appetite, 0, most);
 }
 
-/* What the battery shall take: its share of the array, fading out around the target. */
+/* Energy in so much charge at the present voltage. A cold pack holds less: .68 at -20, 1 at 25 degC. */
+static int64_t stored_mws(const struct ctl *c, int64_t cpct) {
+    int64_t below = ctl_clamp(2500 - c->power.tlm.batt_cdeg, 0, 4500), permille = 1000 - below * 320 / 4500;
+    return (int64_t)c->config.power.capacity_mah * permille / 1000 * c->power.tlm.bus_mv / 1000 * 3600 / 10000 * cpct;
+}
+
+/* The state of charge that the next eclipse takes at the greatest draw that leases may have in it. */
+static int64_t charge_needed_cpct(const struct ctl *c) {
+    const struct ctl_supply *s = &c->supply;
+    int64_t dark_s = (int64_t)(s->exit_us - s->entry_us) / 1000000, one = ctl_max(1, stored_mws(c, 1));
+    int64_t need = c->set.soc_reserve_cpct + RESERVE_SLACK_CPCT + c->config.discharge_mw * dark_s / one + SPARE_CPCT;
+    return ctl_min(need, c->set.soc_target_cpct);
+}
+
+/* What the battery shall take while nodes want the same watts. With an eclipse ahead: what it needs for that, evenly
+ * until then (a watt is worth the same all the time). Without: its share of the array, fading out around the target. */
 static int64_t charge_wanted(const struct ctl *c) {
+    const struct ctl_supply *s = &c->supply;
+    if (s->entry_us > c->t_us && s->exit_us > s->entry_us) {
+        int64_t left_s = ctl_max(60, (int64_t)(s->entry_us - c->t_us) / 1000000 - LATE_S);
+        int64_t missing = ctl_max(0, charge_needed_cpct(c) - c->power.tlm.soc_cpct);
+        return ctl_min(stored_mws(c, missing) * 21 / 20 / left_s, s->appetite);
+    }
     int64_t fade = ctl_clamp((c->set.soc_target_cpct + 100 - c->power.tlm.soc_cpct) * INT64_C(5), 0, 1000);
-    int64_t share = ctl_max(0, c->supply.available) * c->set.charge_permille / 1000;
-    return ctl_min(share, c->supply.appetite) * fade / 1000;
+    int64_t share = ctl_max(0, s->available) * c->set.charge_permille / 1000;
+    return ctl_min(share, s->appetite) * fade / 1000;
 }
 
 /* What the battery may give so that it comes out of the eclipse above the reserve. */
@@ -154,8 +190,7 @@ static int64_t discharge_wanted(const struct ctl *c) {
     if (s->exit_us > c->t_us && s->exit_us - c->t_us < ECLIPSE_MAX_US)
         left_us = (int64_t)(s->exit_us - c->t_us) + RAMP_US;
     int64_t above = c->power.tlm.soc_cpct - c->set.soc_reserve_cpct - RESERVE_SLACK_CPCT;
-    int64_t energy_mws = (int64_t)c->config.power.capacity_mah * c->power.tlm.bus_mv / 1000 * 3600;
-    int64_t power = ctl_max(0, above) * (energy_mws / 10000) / (left_us / 1000000);
+    int64_t power = stored_mws(c, ctl_max(0, above)) / (left_us / 1000000);
     return ctl_min(power, c->config.discharge_mw);
 }
 
@@ -166,6 +201,8 @@ static int64_t energy_budget(const struct ctl *c) {
     int64_t eclipse = s->array + discharge_wanted(c) - hotel;
     if (!s->sunlit)
         return eclipse;
+    if (ctl_age(c->t_us, s->turned_us) < DAWN_US) /* the array is not at its maximum yet */
+        sun = ctl_max(sun, ctl_min(eclipse, s->array + c->config.discharge_mw - hotel));
     if (s->entry_us == 0 || c->t_us + RAMP_US < s->entry_us || c->t_us >= s->entry_us + ENTRY_LATE_US)
         return sun;
     if (c->t_us >= s->entry_us) /* penumbra: the array is about to end */
@@ -188,8 +225,8 @@ static void watch_reserve(struct ctl *c) {
 
 void ctl_supply_tick(struct ctl *c) {
     measure_array(c);
-    guarantee(c);
     watch_sun(c);
+    guarantee(c);
     watch_reserve(c);
     estimate_available(c);
     estimate_appetite(c);

@@ -946,15 +946,15 @@ const struct space_parameter_info space_parameter_info[SPACE_PARAMETER_COUNT] = 
     {10, "lease_ttl_s", "s", 1.5, 10.0, 3.0},
     {11, "lease_renew_s", "s", 0.2, 5.0, 1.0},
     {12, "lost_after_s", "s", 1.0, 60.0, 2.0},
-    {20, "budget_margin", "1", 0.5, 1.0, 0.95},
+    {20, "budget_margin", "1", 0.5, 1.0, 0.98},
     {21, "soc_target", "1", 0.3, 1.0, 0.95},
-    {22, "soc_reserve", "1", 0.1, 0.9, 0.35},
+    {22, "soc_reserve", "1", 0.1, 0.9, 0.33},
     {23, "soc_safe", "1", 0.05, 0.8, 0.25},
     {24, "charge_share", "1", 0.0, 1.0, 0.25},
     {30, "die_limit_c", "degC", 40.0, 100.0, 83.0},
     {31, "hbm_limit_c", "degC", 40.0, 105.0, 95.0},
     {32, "coolant_limit_c", "degC", 20.0, 90.0, 75.0},
-    {40, "boot_parallel", "1", 1.0, 64.0, 4.0},
+    {40, "boot_parallel", "1", 1.0, 64.0, 64.0},
     {41, "hold_s", "s", 1.0, 600.0, 10.0},
 };
 

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* First 8 bytes of the SHA-256 of the canonical ICD. */
-#define SPACE_ICD_HASH UINT64_C(0x0dc5497abbbe7e75)
+#define SPACE_ICD_HASH UINT64_C(0x8de044101b6ebf71)
 
 #define SPACE_VERSION 1
 #define SPACE_MAX_PAYLOAD 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flight.icd import Event, Mode, ModeReason
+from flight.icd import Event, Mode, ModeReason, Parameter
 from hal.rig import load_rig
 from tests.flight.fake import FakePort, Node
 
@@ -140,6 +140,7 @@ def test_no_boot_without_watts_for_it(fly):
 def test_at_most_so_many_boot_at_once(fly):
     port = FakePort(RIG)
     flown = fly(port)
+    flown.command("parameter_set", values=[{"parameter": Parameter.BOOT_PARALLEL, "value": 4}])
     flown.command("node_on", node=65535)
     most = 0
     for _ in range(300):
