@@ -32,6 +32,7 @@ _TRUTH_OF_BATTERY = ("soc", "bus_v", "batt_w", "batt_c")
 _TRUTH_OF_HEAT = ("array_c", "die_max_c", "hbm_max_c", "coolant_max_c", "radiator_c")
 TRUTH_SERIES = frozenset((*_TRUTH_OF_POWER, *_TRUTH_OF_BATTERY, *_TRUTH_OF_HEAT))
 _EVENTS_SHOWN = 2000
+FOOTER = "On-board estimates as received on the ground"
 
 
 def check_writable(path: str | Path) -> None:
@@ -65,31 +66,38 @@ def write_report(
     """
     check_writable(path)
     checked = _checked_truth(truth)
-    page = render(history.read(recorder), checked, summary or {})
+    text = render(history.read(recorder), checked, summary or {})
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(page, encoding="utf-8")
+        target.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"report {path}: {(error.strerror or str(error)).lower()}") from None
 
 
 def render(flown: History, truth: Mapping[str, NDArray[np.float64]], summary: Mapping[str, Any]) -> str:
     """The page as text."""
+    return page(_title(summary), _subtitle(flown), _data(flown, truth, summary))
+
+
+def page(title: str, subtitle: str, data: Mapping[str, Any], footer: str = FOOTER) -> str:
+    """A page of any data in the shape that static/report.js draws: t, eclipses, tiles, charts, truth, heat, jobs,
+    events."""
     static = resources.files("ground") / "static"
-    data = json.dumps(_data(flown, truth, summary), default=_encode, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(data, default=_encode, allow_nan=False, separators=(",", ":"))
     parts = {
-        "title": html.escape(_title(summary)),
-        "subtitle": html.escape(_subtitle(flown)),
+        "title": html.escape(title),
+        "subtitle": html.escape(subtitle),
+        "footer": html.escape(footer),
         "uplot_css": (static / "vendor" / "uPlot.min.css").read_text(encoding="utf-8"),
         "css": (static / "report.css").read_text(encoding="utf-8"),
         "uplot_licence": (static / "vendor" / "uPlot.LICENSE").read_text(encoding="utf-8"),
         "uplot": (static / "vendor" / "uPlot.iife.min.js").read_text(encoding="utf-8"),
-        "data": data.replace("</", "<\\/"),
+        "data": text.replace("</", "<\\/"),
         "js": (static / "report.js").read_text(encoding="utf-8"),
     }
-    page = (static / "report.html").read_text(encoding="utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], page)
+    template = (static / "report.html").read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
 
 
 def _data(flown: History, truth: Mapping[str, NDArray[np.float64]], summary: Mapping[str, Any]) -> dict[str, Any]:

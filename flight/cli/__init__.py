@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from flight.cli import replay, run
+from flight.cli import optimum, replay, run
 from flight.errors import FlightError
 from ground.errors import GroundError
 from hal.errors import HalError
@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run.add(commands)
     replay.add(commands)
+    optimum.add(commands)
     return top
 
 

@@ -34,7 +34,7 @@ FORBIDDEN_CALLS = {
 }
 # The one module that owns the clock, and the one that owns the radio's port.
 OWNERS = {"flight/pacing.py": {"a clock"}, "flight/radio.py": {"a port"}}
-STAND_APART = ("flight/cli/", "flight/testing.py")
+STAND_APART = ("flight/cli/", "flight/testing.py", "flight/optimum/")
 
 
 def faults(name: str, text: str) -> list[str]:
