@@ -82,10 +82,10 @@ struct ctl_supply { /* all mW at the bus */
     int64_t proven; /* array power that was measured at proven_us, with proven_strings alive */
     int64_t proven_string;
     uint64_t proven_us;
-    uint64_t fell_us;   /* when the guarantee last fell by more than noise does */
-    uint64_t steady_us; /* when the tracker last did not sweep */
-    uint64_t sun_us;    /* when sunlit was last seen as it is */
-    uint64_t turned_us; /* when the Sun came or went */
+    uint64_t falls_until_us; /* no cap is raised before: the guarantee fell by more than noise does */
+    uint64_t steady_us;      /* when the tracker last did not sweep */
+    uint64_t sun_us;         /* when sunlit was last seen as it is */
+    uint64_t turned_us;      /* when the Sun came or went */
     uint64_t entry_us, exit_us;
     uint16_t resting; /* nodes that are off by plan */
     uint8_t planned;  /* enum ctl_plan, in this eclipse */

@@ -4,7 +4,6 @@
 #include "bus/frame.h"
 
 #define SILENT_US 700000u
-#define FALLS_US 500000u
 #define RESEND_US 400000u /* telemetry that acknowledges comes within 200 ms */
 
 /* Drops what can no longer be in force: overtaken by a lease that was seen in force, or expired. A tick of slack: the
@@ -132,7 +131,7 @@ static void lower(struct ctl *c, int must) {
 
 /* Raises and renews, from another node on in every tick, with what the supply leaves beside all that may be in force.
  */
-static void raise(struct ctl *c, int64_t room) {
+static void raise(struct ctl *c, int64_t room, int falls) {
     uint32_t step = c->config.node.max_mw / 100;
     for (uint16_t k = 0; k < c->config.nodes; k++) {
         uint16_t i = (uint16_t)((c->grant_from + k) % c->config.nodes);
@@ -142,6 +141,7 @@ static void raise(struct ctl *c, int64_t room) {
         int64_t more = ctl_max(0, (int64_t)n->target_mw - n->in_force_mw);
         int64_t given = ctl_min(more, ctl_max(0, room));
         uint32_t cap = (uint32_t)ctl_min(n->target_mw, n->in_force_mw + given);
+        cap = falls && cap > n->lease_mw && n->lease_count > 0 ? n->lease_mw : cap;
         int renew = due(c, i);
         if (!renew && cap <= n->lease_mw + step)
             continue;
@@ -158,6 +158,6 @@ void ctl_lease_tick(struct ctl *c) {
     int64_t limit = ctl_lease_limit(c);
     c->supply.lease_sum = sum;
     lower(c, sum > limit);
-    int falls = c->supply.fell_us != 0 && ctl_age(c->t_us, c->supply.fell_us) < FALLS_US;
-    raise(c, falls ? 0 : limit - sum); /* what is measured is a tick old: a supply that falls is less by now */
+    int falls = c->t_us < c->supply.falls_until_us;
+    raise(c, falls ? 0 : limit - sum, falls); /* what is measured is old: a supply that falls is less by now */
 }

@@ -9,8 +9,11 @@
 #define ECLIPSE_MAX_US (2160 * CTL_SECOND_US) /* longest of any low orbit */
 #define RESERVE_SLACK_CPCT 100
 #define DAWN_US (20 * CTL_SECOND_US)
-#define SPARE_CPCT 150 /* charged beyond what an eclipse takes */
-#define LATE_S 120     /* an eclipse may come that much earlier than forecast */
+#define SPARE_CPCT 150  /* charged beyond what an eclipse takes */
+#define LATE_S 120      /* an eclipse may come that much earlier than forecast */
+#define FELL_US 500000u /* after a fall no cap is raised for so long: what is measured is old */
+#define FELL_HARD_US                                                                                                   \
+    (3 * CTL_SECOND_US) /* a string was lost: it takes the power board so long to tell which are left */
 #define PROVEN_US (4 * CTL_SECOND_US)
 #define SUN_STEADY_US 400000u /* a tracker that starts anew gives nothing for a tick */
 #define APPETITE_S 100 /* from nothing to the whole charge current, while the battery is not at its voltage limit */
@@ -75,8 +78,10 @@ static int64_t proven_array(struct ctl *c) {
     const struct bus_power_tlm *t = &c->power.tlm;
     int less_asked = s->sunlit && curtailed(t) && t->strings_live >= s->proven_strings && !dusk(s, c->t_us);
     int held = less_asked && ctl_age(c->t_us, s->proven_us) < PROVEN_US;
-    if (held && s->array < s->proven - s->proven / 32)
-        return s->proven - s->proven_string;
+    if (held && s->array < s->proven - s->proven / 32) {
+        int64_t string = s->array > 0 ? s->string * s->proven / s->array : 0; /* its share may have been told late */
+        return s->proven - ctl_max(s->proven_string, string);
+    }
     s->proven = s->array;
     s->proven_string = s->string;
     s->proven_us = c->t_us;
@@ -90,8 +95,10 @@ static void guarantee(struct ctl *c) {
     int64_t before = s->guaranteed;
     s->guaranteed = proven_array(c) + (battery ? c->config.discharge_mw : 0) - c->power.tlm.hotel_mw;
     s->falling = ctl_max(0, before - s->guaranteed);
-    if (s->falling > before / 256)
-        s->fell_us = c->t_us;
+    if (s->falling > before / 256) {
+        uint64_t until_us = c->t_us + (s->falling > before / 16 ? FELL_HARD_US : FELL_US);
+        s->falls_until_us = until_us > s->falls_until_us ? until_us : s->falls_until_us;
+    }
     int64_t rise = (int64_t)c->config.nodes * c->config.node.max_mw / RISE_S * c->config.tick_us / 1000000;
     if (s->guaranteed < s->grantable)
         s->grantable = s->guaranteed;

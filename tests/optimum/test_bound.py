@@ -61,9 +61,9 @@ def test_more_of_anything_is_never_less_work(available, nodes, workload, more):
     tiny = Tiny(satellite(), available, nodes, workload)
     least = bound_of(tiny)
     brighter = replace(tiny, available_w=tuple(a + more for a in available))
-    assert bound_of(brighter) >= least * (1 - 1e-7)
+    assert bound_of(brighter) >= least * (1 - 1e-3)  # its regulator may heat more: another range, another chord
     stronger = replace(tiny, satellite=satellite(allowed_w=600 + more))
-    assert bound_of(stronger) >= least * (1 - 1e-7)
+    assert bound_of(stronger) >= least * (1 - 1e-3)  # nodes may be hotter: the same
     bigger = replace(tiny, satellite=satellite(capacity_ah=0.6 * (1 + more / 400)))
     assert bound_of(bigger) >= least * (1 - 1e-3)  # a bigger pack has finer losses, by other tangents
     cooler = replace(tiny, satellite=satellite(radiator_m2=1.5 * (1 + more / 400)))
