@@ -177,8 +177,7 @@ static uint32_t put_tiers(struct board *b, const uint8_t *copy, int only_count) 
  * another number. An address that was assigned stands in two places, and not every board takes one. */
 static uint32_t put_fixed(struct board *b, uint8_t kind, const uint8_t *copy, int only_count) {
     uint8_t *state = (uint8_t *)b;
-    uint32_t differ = 0;
-    differ += put_list(state, copy, BOTH, COUNT(BOTH), only_count);
+    uint32_t differ = put_list(state, copy, BOTH, COUNT(BOTH), only_count);
     if (b->id.role != b->link.role || !b->assignable) {
         differ += put_list(state, copy, ROLE, COUNT(ROLE), only_count);
     }
@@ -223,9 +222,8 @@ void board_guard_close(struct board *b, uint8_t kind, uint32_t *guard) {
     if (differ != 0 && n <= board_bytes(kind) - BEGIN && sum_of(copy, n) == guard[SUM]) {
         (void)put_fixed(b, kind, copy, 0);
         events_add(board_events(b), BUS_EVENT_BOARD_MEMORY_REPAIRED, 0, (int32_t)differ);
-        if (kind != BUS_BOARD_KIND_COMPUTE_NODE) {
-            b->as.power.power.channels.dirty_settings =
-                ~UINT64_C(0); /* the electronics may have been told wrong ones */
+        if (kind != BUS_BOARD_KIND_COMPUTE_NODE) { /* the electronics may have been told wrong settings */
+            b->as.power.power.channels.dirty_settings = ~UINT64_C(0);
         }
         if (orders) {
             sum_fixed(b, kind, guard);
