@@ -82,8 +82,8 @@ class Executive:
     """One flight computer on one port.
 
     timeline: telecommands that enter by themselves. tap: called with all telemetry, as the radio is. batch: at most so
-    many ticks at once (for tests; None: as many as fit). Raises `FlightError` for a timeline or a storage that cannot
-    be flown.
+    many ticks at once (for tests; None: as many as fit). forecast: another than that of the rig's orbit. Raises
+    `FlightError` for a timeline or a storage that cannot be flown.
     """
 
     def __init__(
@@ -96,6 +96,7 @@ class Executive:
         timeline: Sequence[Entry] = (),
         tap: Callable[[bytes], None] | None = None,
         batch: int | None = None,
+        forecast: Forecast | None = None,
     ) -> None:
         self.port, self.storage, self.radio = port, storage, radio
         self.pacing = pacing or Pacing()
@@ -117,7 +118,7 @@ class Executive:
         )  # fmt: skip
         self.housekeeping.commands = self.commands
         self._timeline = plan(timeline, storage.meta("timeline_us", -1))
-        self._forecast = Forecast(port.rig.orbit)
+        self._forecast = forecast or Forecast(port.rig.orbit)
         self._forecast_us = 0
         self._batch = batch
         self._slow_us = 0

@@ -56,9 +56,8 @@ def fly(case: Case, nodes: int, seed: int, orbits: float = ORBITS) -> Flown:
     rig = case.rig(nodes, seed)
     seconds = seconds_of(rig, orbits)
     with tempfile.TemporaryDirectory(prefix="dawnline-") as folder, World(rig) as world:
-        executive = Executive(world, Storage(Path(folder)), timeline=rig.timeline)
-        if case.ephemeris_s:
-            executive._forecast = Forecast(replace(rig.orbit, start_s=rig.orbit.start_s + case.ephemeris_s))
+        believed = Forecast(replace(rig.orbit, start_s=rig.orbit.start_s + case.ephemeris_s))
+        executive = Executive(world, Storage(Path(folder)), timeline=rig.timeline, forecast=believed)
         first: dict[int, int] = {}  # node -> the job that it was given first
 
         def watch(event: LoopEvent) -> None:
