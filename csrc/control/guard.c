@@ -7,9 +7,9 @@
 #define OVER_CAP_US CTL_SECOND_US
 #define DEMAND_MIN_MW 20000
 #define DATA_US INT64_C(8000000) /* what the data makes of a draw changes in about that time */
-#define HELD_US 2000000u
-#define FREE_US 600000u
-#define FREE_PCT 96 /* of the cap: below, it is not the cap that holds a node */
+#define HELD_US 2000000u         /* held by its cap for longer: what it would draw is not known any more */
+#define FREE_US 600000u          /* not held for longer: its draw has settled */
+#define FREE_PCT 96              /* of the cap: below, it is not the cap that holds a node */
 
 static int32_t lesser(int32_t a, int32_t b) {
     return a < b ? a : b;
@@ -30,7 +30,7 @@ static void derate(struct ctl *c, struct ctl_node *n, uint64_t dt_us) {
     int64_t now = n->thermal_mw == 0 ? c->config.node.max_mw : n->thermal_mw;
     now += cool * dt_ms * span_mw / DERATE_CDEG_MS;
     int64_t near_mw = floor_mw + span_mw * ctl_clamp(cool_cdeg(c, n, 0), 0, GUARD_CDEG) / GUARD_CDEG;
-    now = ctl_clamp(now, floor_mw, c->config.node.max_mw);
+    now = ctl_clamp(now, ctl_max(floor_mw, 1), c->config.node.max_mw); /* 0: not begun */
     n->thermal_mw = (uint32_t)now;
     n->near_mw = (uint32_t)(cool >= 0 ? c->config.node.max_mw : near_mw);
     int64_t coolant = c->set.coolant_limit_cdeg - n->tlm.coolant_cdeg;
@@ -38,8 +38,8 @@ static void derate(struct ctl *c, struct ctl_node *n, uint64_t dt_us) {
 }
 
 /* Of the draw, what does no work, by the die's temperature; and the rest at full speed: seen while the cap does not
- * hold the node, else kept, within what the workload can draw. A cap is not a draw: a node that leaves watts unused is
- * offered little more than it takes. */
+ * hold the node, else kept for a while, and then no better known than for the workload. A cap is not a draw: a node
+ * that leaves watts unused is offered little more than it takes. */
 static void learn(struct ctl *c, struct ctl_node *n, uint64_t dt_us) {
     int64_t leak = 1000 + 6 * ctl_clamp(n->tlm.die_cdeg - 5000, -6000, 6000) / 100; /* permille of that at 50 degC */
     n->idle_mw = (uint32_t)(c->config.idle_mw * leak / 1000);

@@ -84,7 +84,7 @@ void ctl_plan_tick(struct ctl *c) {
     if (left_us == 0 || c->mode != SPACE_MODE_NOMINAL) {
         if (s->resting > 0)
             wake(c, INT64_MAX);
-        s->planned = 0;
+        s->planned = CTL_PLAN_NONE;
     } else if (s->planned == CTL_PLAN_NONE && left_us > WORTH_BOOTS * boot_us(c)) {
         lay_to_rest(c);
         s->planned = CTL_PLAN_RESTS;

@@ -8,12 +8,12 @@
 #define ENTRY_LATE_US (60 * CTL_SECOND_US)    /* a forecast entry that has not come by then is taken as wrong */
 #define ECLIPSE_MAX_US (2160 * CTL_SECOND_US) /* longest of any low orbit */
 #define RESERVE_SLACK_CPCT 100
-#define DAWN_US (20 * CTL_SECOND_US)
-#define SPARE_CPCT 150  /* charged beyond what an eclipse takes */
-#define LATE_S 120      /* an eclipse may come that much earlier than forecast */
-#define FELL_US 500000u /* after a fall no cap is raised for so long: what is measured is old */
-#define FELL_HARD_US                                                                                                   \
-    (3 * CTL_SECOND_US) /* a string was lost: it takes the power board so long to tell which are left */
+#define DAWN_US (20 * CTL_SECOND_US) /* until the array is at its maximum, when the Sun is back */
+#define SPARE_CPCT 150               /* charged beyond what an eclipse takes */
+#define LATE_S 120                   /* an eclipse may come that much earlier than forecast */
+#define FELL_US 500000u              /* after a fall no cap is raised for so long: what is measured is old */
+/* A string was lost: the power board takes so long to tell which are left. */
+#define FELL_HARD_US (3 * CTL_SECOND_US)
 #define PROVEN_US (4 * CTL_SECOND_US)
 #define SUN_STEADY_US 400000u /* a tracker that starts anew gives nothing for a tick */
 #define APPETITE_S 100 /* from nothing to the whole charge current, while the battery is not at its voltage limit */

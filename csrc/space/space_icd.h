@@ -644,10 +644,10 @@ struct space_parameters {
     double lease_renew_s; /* s; 0.2..5 */
     double lost_after_s; /* s; 1..60; telemetry older than this: the board is LOST */
     double budget_margin; /* 1; 0.5..1; share of the guaranteed supply that leases may take */
-    double soc_target; /* 1; 0.3..1; charge towards this state of charge in the sun */
+    double soc_target; /* 1; 0.3..1; charge towards this state of charge in the sun, or to less when the next eclipse takes less */
     double soc_reserve; /* 1; 0.1..0.9; compute goes to the floors below it */
     double soc_safe; /* 1; 0.05..0.8; mode SAFE below it */
-    double charge_share; /* 1; 0..1; share of the array power offered to the battery while it is below soc_target */
+    double charge_share; /* 1; 0..1; share of the array power offered to the battery while it is below soc_target and no eclipse is forecast; with one ahead, it gets what that takes */
     double die_limit_c; /* degC; 40..100 */
     double hbm_limit_c; /* degC; 40..105 */
     double coolant_limit_c; /* degC; 20..90; all nodes are derated above it */
