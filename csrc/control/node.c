@@ -10,6 +10,7 @@
 #define BOOT_SLACK_US (30 * CTL_SECOND_US)
 #define STOP_MAX_US (15 * CTL_SECOND_US)
 #define COOL_DOWN_US (60 * CTL_SECOND_US)
+#define LOST_OFF_US (60 * CTL_SECOND_US) /* of silence: nobody holds its accelerator to a cap any more */
 #define BOOT_RISE_CDEG 3000 /* a boot without coolant heats a die by so much */
 
 void ctl_node_forget(struct ctl_node *n) {
@@ -115,22 +116,19 @@ static int may_boot(const struct ctl *c, uint16_t node) {
 
 /* Watts for a boot are there, in caps and in the energy budget. */
 static int can_afford_boot(const struct ctl *c) {
-    int64_t limit = c->supply.grantable * c->set.margin_permille / 1000;
-    return c->supply.lease_sum + c->config.boot_mw <= limit && c->supply.load + c->config.boot_mw <= c->supply.budget;
+    return c->supply.lease_sum + c->config.boot_mw <= c->supply.grantable &&
+           c->supply.load + c->config.boot_mw <= c->supply.budget;
 }
 
 static void phase_off(struct ctl *c, uint16_t node) {
     struct ctl_node *n = &c->nodes[node];
-    if (n->tlm_us == 0)
-        return;
-    int ready = ctl_ready(c, (uint16_t)(1 + node));
-    if (ready && is_up(n)) {
+    if (is_up(n)) {
         n->wanted = (uint8_t)(n->wanted || c->config.adopt);
         enter(c, n, CTL_PHASE_UP);
-    } else if (ready && n->tlm.state == BUS_NODE_STATE_BOOT) {
+    } else if (n->tlm.state == BUS_NODE_STATE_BOOT) {
         n->wanted = (uint8_t)(n->wanted || c->config.adopt);
         enter(c, n, CTL_PHASE_START);
-    } else if (ready && n->tlm.state == BUS_NODE_STATE_FAULT && n->faults < CTL_FAULTS_MAX) {
+    } else if (n->tlm.state == BUS_NODE_STATE_FAULT && n->faults < CTL_FAULTS_MAX) {
         stop(c, n, 1, POWER_CYCLE_US);
     } else if (!n->wanted || n->rest) {
         n->mask = 0;
@@ -172,6 +170,17 @@ static void phase_up(struct ctl *c, struct ctl_node *n) {
     }
 }
 
+/* Of a board that is silent for long the channel is switched off; when it speaks again its node boots as any other. */
+static void phase_lost(struct ctl *c, struct ctl_node *n) {
+    int wanted = n->wanted && !n->rest && ctl_age(c->t_us, n->tlm_us) <= LOST_OFF_US;
+    if (n->tlm_us == 0 || wanted)
+        return;
+    if (n->phase == CTL_PHASE_OFF)
+        n->mask = 0;
+    else
+        stop(c, n, 0, POWER_CYCLE_US);
+}
+
 static void phase_stop(struct ctl *c, struct ctl_node *n, int ready) {
     int off = ready && n->tlm.state == BUS_NODE_STATE_OFF;
     if (!off && ctl_age(c->t_us, n->phase_us) < STOP_MAX_US)
@@ -183,14 +192,16 @@ static void phase_stop(struct ctl *c, struct ctl_node *n, int ready) {
 static void update_phase(struct ctl *c, uint16_t node) {
     struct ctl_node *n = &c->nodes[node];
     int ready = ctl_ready(c, (uint16_t)(1 + node)) && n->tlm_us != 0;
-    if (n->phase == CTL_PHASE_OFF)
+    if (n->phase == CTL_PHASE_STOP)
+        phase_stop(c, n, ready);
+    else if (!ready)
+        phase_lost(c, n);
+    else if (n->phase == CTL_PHASE_OFF)
         phase_off(c, node);
     else if (n->phase == CTL_PHASE_START)
         phase_start(c, n);
-    else if (n->phase == CTL_PHASE_UP && ready)
+    else if (n->phase == CTL_PHASE_UP)
         phase_up(c, n);
-    else if (n->phase == CTL_PHASE_STOP)
-        phase_stop(c, n, ready);
 }
 
 /* ------------------------------------------------------------------ commands */

@@ -93,21 +93,20 @@ static void guarantee(struct ctl *c) {
     struct ctl_supply *s = &c->supply;
     int battery = c->power.tlm_us != 0 && c->power.tlm.soc_cpct > c->config.soc_floor_cpct;
     int64_t before = s->guaranteed;
-    s->guaranteed = proven_array(c) + (battery ? c->config.discharge_mw : 0) - c->power.tlm.hotel_mw;
+    int64_t array = proven_array(c), hotel = c->power.tlm.hotel_mw, kept = 1000 - c->set.margin_permille;
+    s->guaranteed = array + (battery ? c->config.discharge_mw : 0) - hotel;
+    int64_t promised = s->guaranteed - (array + hotel) * kept / 1000; /* only what is measured may be wrong */
     s->falling = ctl_max(0, before - s->guaranteed);
     if (s->falling > before / 256) {
         uint64_t until_us = c->t_us + (s->falling > before / 16 ? FELL_HARD_US : FELL_US);
         s->falls_until_us = until_us > s->falls_until_us ? until_us : s->falls_until_us;
     }
     int64_t rise = (int64_t)c->config.nodes * c->config.node.max_mw / RISE_S * c->config.tick_us / 1000000;
-    if (s->guaranteed < s->grantable)
-        s->grantable = s->guaranteed;
-    else
-        s->grantable += ctl_min(s->guaranteed - s->grantable, rise);
+    s->grantable = ctl_min(promised, s->grantable + rise);
 }
 
 int64_t ctl_lease_limit(const struct ctl *c) {
-    return (c->supply.grantable - c->supply.falling) * c->set.margin_permille / 1000;
+    return c->supply.grantable - c->supply.falling;
 }
 
 static void watch_sun(struct ctl *c) {
