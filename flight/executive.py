@@ -280,11 +280,11 @@ class Executive:
     def _look_ahead(self, t_us: int) -> None:
         eclipse = self._forecast.next_eclipse(t_us * 1e-6)
         if eclipse is None:
-            self.loop.set_forecast(0, 0)
+            self.loop.set_forecast(0, 0, 0)
             self._forecast_us = t_us + FORECAST_AGAIN_US
             return
         entry_us, exit_us = (round(s * 1e6) for s in eclipse)
-        self.loop.set_forecast(entry_us, exit_us)
+        self.loop.set_forecast(entry_us, exit_us, round(self._forecast.period_s * 1e6))
         self._forecast_us = exit_us + SLOW_US
 
     def _count_garbage(self, t_us: int) -> None:

@@ -17,8 +17,8 @@ import numpy as np
 
 ICD_NAME = "space-link"
 ICD_VERSION = 1
-ICD_HASH = 0x8DE044101B6EBF71
-ICD_SHA256 = "8de044101b6ebf71dcde2ab5fd3ce74afa7cf5564f38b5f1496a2069a96cf31e"
+ICD_HASH = 0x3F2AAFD2BFB8FFD1
+ICD_SHA256 = "3f2aafd2bfb8ffd193a91c9e51fa9f507e0412f8afe4edb39583ee9617171801"
 MAX_PAYLOAD = 1024
 
 
@@ -694,7 +694,7 @@ PARAMETERS: dict[str, ParameterInfo] = {
     'lost_after_s': ParameterInfo('lost_after_s', 12, 's', 1.0, 60.0, 2.0, 'telemetry older than this: the board is LOST'),
     'budget_margin': ParameterInfo('budget_margin', 20, '1', 0.5, 1.0, 0.98, 'share of the guaranteed supply that leases may take'),
     'soc_target': ParameterInfo('soc_target', 21, '1', 0.3, 1.0, 0.95, 'charge towards this state of charge in the sun, or to less when the next eclipse takes less'),
-    'soc_reserve': ParameterInfo('soc_reserve', 22, '1', 0.1, 0.9, 0.33, 'compute goes to the floors below it'),
+    'soc_reserve': ParameterInfo('soc_reserve', 22, '1', 0.1, 0.9, 0.31, 'compute goes to the floors below it'),
     'soc_safe': ParameterInfo('soc_safe', 23, '1', 0.05, 0.8, 0.25, 'mode SAFE below it'),
     'charge_share': ParameterInfo('charge_share', 24, '1', 0.0, 1.0, 0.25, 'share of the array power offered to the battery while it is below soc_target and no eclipse is forecast; with one ahead, it gets what that takes'),
     'die_limit_c': ParameterInfo('die_limit_c', 30, 'degC', 40.0, 100.0, 83.0, ''),

@@ -86,9 +86,9 @@ class Loop:
             lib.space_parameter_set(parameters, lib.space_parameter_index(number), value)
         lib.ctl_set_parameters(self._ctl, parameters)
 
-    def set_forecast(self, entry_us: int, exit_us: int) -> None:
-        """The next eclipse in us of mission time; 0, 0: unknown."""
-        lib.ctl_set_forecast(self._ctl, max(0, entry_us), max(0, exit_us))
+    def set_forecast(self, entry_us: int, exit_us: int, period_us: int) -> None:
+        """The next eclipse in us of mission time, and the time to the one behind it; 0, 0, 0: unknown."""
+        lib.ctl_set_forecast(self._ctl, max(0, entry_us), max(0, exit_us), period_us)
 
     def set_mode(self, mode: int) -> bool:
         """False when NOMINAL is not possible now."""

@@ -118,9 +118,10 @@ void ctl_set_parameters(struct ctl *c, const struct space_parameters *p) {
     };
 }
 
-void ctl_set_forecast(struct ctl *c, uint64_t entry_us, uint64_t exit_us) {
+void ctl_set_forecast(struct ctl *c, uint64_t entry_us, uint64_t exit_us, uint64_t period_us) {
     c->supply.entry_us = entry_us;
     c->supply.exit_us = exit_us;
+    c->supply.period_us = period_us;
 }
 
 int ctl_want_node(struct ctl *c, uint16_t node, int on) {

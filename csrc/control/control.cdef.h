@@ -72,7 +72,7 @@ int ctl_init(struct ctl *c, const struct ctl_config *config);
 int ctl_step(void *ctl, uint64_t t_us, const struct bus_batch *rx, struct bus_batch *tx);
 int ctl_take_attention(struct ctl *c);
 void ctl_set_parameters(struct ctl *c, const struct space_parameters *p);
-void ctl_set_forecast(struct ctl *c, uint64_t entry_us, uint64_t exit_us);
+void ctl_set_forecast(struct ctl *c, uint64_t entry_us, uint64_t exit_us, uint64_t period_us);
 int ctl_set_mode(struct ctl *c, uint8_t mode);
 int ctl_want_node(struct ctl *c, uint16_t node, int on);
 int ctl_set_job(struct ctl *c, uint16_t node, const struct ctl_job *job);

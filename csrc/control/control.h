@@ -176,8 +176,8 @@ int ctl_take_attention(struct ctl *c);
 /* Takes the parameters that the loop uses; they are in range (space_parameters are checked where they enter). */
 void ctl_set_parameters(struct ctl *c, const struct space_parameters *p);
 
-/* The next eclipse: its entry and exit in us of mission time; 0, 0: not known. */
-void ctl_set_forecast(struct ctl *c, uint64_t entry_us, uint64_t exit_us);
+/* The next eclipse: its entry and exit in us of mission time, and the time to the one behind it; 0, 0, 0: not known. */
+void ctl_set_forecast(struct ctl *c, uint64_t entry_us, uint64_t exit_us, uint64_t period_us);
 
 /* SAFE by command stays until NOMINAL is commanded. Returns 0 or CTL_ERR_MODE. */
 int ctl_set_mode(struct ctl *c, uint8_t mode);

@@ -1,7 +1,7 @@
 /* Bounds that a node's own telemetry sets: temperature, what it draws, and whether it keeps its cap. */
 #include "control/internal.h"
 
-#define GUARD_CDEG 100 /* below the limits, where nodes are held */
+#define GUARD_CDEG 100          /* below the limits, where nodes are held */
 #define DERATE_CDEG_MS 25000000 /* a kelvin too warm for 250 s takes all of the span */
 #define DERATE_DT_MS 1000
 #define OVER_CAP_US CTL_SECOND_US

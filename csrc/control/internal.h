@@ -75,6 +75,7 @@ struct ctl_supply { /* all mW at the bus */
     int64_t falling;    /* by how much guaranteed fell in this tick, and so may in the next */
     int64_t available;  /* what the array could give */
     int64_t maximum;    /* its last seen maximum-power point; 0: none yet */
+    int64_t outlook;    /* what it gives in the sun, dawn and dusk apart */
     int64_t appetite;   /* what the battery would take */
     int64_t budget;     /* what nodes shall draw */
     int64_t lease_sum;
@@ -82,13 +83,18 @@ struct ctl_supply { /* all mW at the bus */
     int64_t proven; /* array power that was measured at proven_us, with proven_strings alive */
     int64_t proven_string;
     uint64_t proven_us;
-    uint64_t falls_until_us; /* no cap is raised before: the guarantee fell by more than noise does */
-    uint64_t steady_us;      /* when the tracker last did not sweep */
-    uint64_t sun_us;         /* when sunlit was last seen as it is */
-    uint64_t turned_us;      /* when the Sun came or went */
-    uint64_t entry_us, exit_us;
-    uint16_t resting; /* nodes that are off by plan */
-    uint8_t planned;  /* enum ctl_plan, in this eclipse */
+    uint64_t falls_until_us;    /* no cap is raised before: the guarantee fell by more than noise does */
+    uint64_t steady_us;         /* when the tracker last did not sweep */
+    uint64_t sun_us;            /* when sunlit was last seen as it is */
+    uint64_t turned_us;         /* when the Sun came or went */
+    uint64_t entry_us, exit_us; /* of the eclipse, or the next; 0: none known */
+    uint64_t period_us;         /* from one to the next */
+    uint64_t planned_us;        /* last planned ahead */
+    uint64_t looked_us;         /* last looked whether a node that rests is worth its boot */
+    int64_t sun_mw, dark_mw;    /* what nodes shall draw at the price that the plan found */
+    uint8_t scarce;             /* that price is above 0 */
+    uint16_t resting;           /* nodes that are off by plan */
+    uint8_t planned;            /* enum ctl_plan, in this eclipse */
     uint8_t sunlit, low, hungry, proven_strings;
 };
 
@@ -168,6 +174,27 @@ void ctl_node_frame(struct ctl *c, uint16_t node, const struct bus_header *h, co
 void ctl_node_configure(struct ctl *c, uint16_t node);
 void ctl_node_acked(struct ctl *c, uint16_t node, const struct ctl_command *command, uint8_t code);
 void ctl_nodes_tick(struct ctl *c);
+
+/* fleet.c: the working nodes of each workload, and those that rest, as one. */
+struct ctl_fleet {
+    const struct ctl_curve *curves;
+    uint16_t count[CTL_WORKLOADS];
+    float dynamic_mw[CTL_WORKLOADS]; /* of one node above idle, at full speed */
+    float idle_mw, floor_mw;
+    float most_mw; /* of all, by their temperatures */
+};
+void ctl_fleet_of(const struct ctl *c, struct ctl_fleet *f);
+/* The most speed for a mW of a node of a workload, idle draw included; *at_mw: where that is. */
+float ctl_fleet_best(const struct ctl_fleet *f, uint8_t workload, float *at_mw);
+/* Speed of so many nodes of each workload on so many mW; negative: not even their floors. */
+float ctl_fleet_speed(const struct ctl_fleet *f, const uint16_t on[CTL_WORKLOADS], float watts_mw);
+/* What all draw at a price (speed for a mW); may_rest: nodes that are not worth it draw nothing, else their base. */
+float ctl_fleet_draw(const struct ctl_fleet *f, float price, int may_rest);
+
+/* horizon.c: the price of a watt over the next eclipses; sets what nodes shall draw in the sun and in the dark. */
+void ctl_horizon(struct ctl *c);
+/* What the battery gives between two states of charge, at such a draw. */
+int64_t ctl_stored_mws(const struct ctl *c, int64_t from_cpct, int64_t to_cpct, int64_t draw_mw);
 
 /* supply.c */
 void ctl_supply_tick(struct ctl *c);

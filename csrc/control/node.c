@@ -11,7 +11,7 @@
 #define STOP_MAX_US (15 * CTL_SECOND_US)
 #define COOL_DOWN_US (60 * CTL_SECOND_US)
 #define LOST_OFF_US (60 * CTL_SECOND_US) /* of silence: nobody holds its accelerator to a cap any more */
-#define BOOT_RISE_CDEG 3000 /* a boot without coolant heats a die by so much */
+#define BOOT_RISE_CDEG 3000              /* a boot without coolant heats a die by so much */
 
 void ctl_node_forget(struct ctl_node *n) {
     memset(n, 0, sizeof *n);

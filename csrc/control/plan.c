@@ -1,14 +1,15 @@
 /* Which nodes rest through an eclipse: what a node draws only to be on may do more work elsewhere.
  *
  * Of the watts that there are in the dark, nodes get theirs in the order of what they do for a watt at their best
- * point, what they draw idle included; those for which nothing is left rest. Most wake for the Sun; as booting takes
+ * point, what they draw idle included; of all beginnings of that row, the one that does the most work stays on. As
+ * dies cool they draw less, so that now and then another one is worth its boot. Most wake for the Sun; as booting takes
  * from those that work, only some do before it is back. */
 #include "control/internal.h"
 
 #define WORTH_BOOTS 4                     /* a rest is worth its boot when it lasts so many times as long */
 #define WAKE_SPARE_US (5 * CTL_SECOND_US) /* a boot ends that long before the Sun is back */
 #define WAKE_PERMILLE 600                 /* of the watts in the dark, that nodes which wake may take */
-#define PART_PERMILLE 500                 /* of its watts, with which the last node is left on */
+#define AGAIN_US (60 * CTL_SECOND_US)     /* looked again whether another one is worth its boot */
 
 static uint64_t boot_us(const struct ctl *c) {
     return c->config.node.boot_ms * UINT64_C(1000);
@@ -21,53 +22,85 @@ static uint64_t dark_us(const struct ctl *c) {
     return dark ? s->exit_us - c->t_us : 0;
 }
 
-/* Draw of a node of a workload at its best point, where its speed for a mW is greatest; *best: that. */
-static float best_point(const struct ctl *c, const struct ctl_curve *curve, float *best) {
-    float dynamic = 0.5f * (float)(curve->least_mw + curve->most_mw), idle = (float)c->config.idle_mw;
-    float drawn = idle, speed = 0, at = idle;
-    *best = 0;
-    for (uint8_t k = 0; k < curve->count; k++) {
-        drawn += curve->pieces[k].width * dynamic;
-        speed += curve->pieces[k].width * curve->pieces[k].slope;
-        if (speed > *best * drawn) {
-            *best = speed / drawn;
-            at = drawn;
-        }
-    }
-    return at;
-}
-
 static int works(const struct ctl_node *n) {
     return n->phase == CTL_PHASE_UP && n->tlm.state == BUS_NODE_STATE_ACTIVE;
 }
 
-/* Lays to rest what there are no watts for: workloads in the order of what they are worth. */
-static void lay_to_rest(struct ctl *c) {
-    float left = (float)ctl_min(ctl_lease_limit(c), c->supply.budget), at[CTL_WORKLOADS], best[CTL_WORKLOADS];
+static float watts_mw(const struct ctl *c) {
+    return (float)ctl_max(0, ctl_min(ctl_lease_limit(c), c->supply.budget));
+}
+
+/* How many of each workload shall be on with so many watts; returns their speed. */
+static float choose(const struct ctl_fleet *f, float watts, uint16_t on[CTL_WORKLOADS]) {
+    float at, worth[CTL_WORKLOADS], most = -1;
+    uint16_t row[CTL_WORKLOADS] = {0};
     uint8_t done = 0;
-    for (uint8_t w = 0; w < CTL_WORKLOADS; w++)
-        at[w] = best_point(c, &c->config.curves[w], &best[w]);
+    for (uint8_t w = 0; w < CTL_WORKLOADS; w++) {
+        worth[w] = ctl_fleet_best(f, w, &at);
+        on[w] = 0;
+    }
     for (uint8_t round = 0; round < CTL_WORKLOADS; round++) {
         uint8_t w = 0;
         for (uint8_t k = 0; k < CTL_WORKLOADS; k++)
-            w = (done >> k & 1) == 0 && ((done >> w & 1) || best[k] > best[w]) ? k : w;
+            w = (done >> k & 1) == 0 && ((done >> w & 1) || worth[k] > worth[w]) ? k : w;
         done |= (uint8_t)(1u << w);
-        for (uint16_t i = 0; i < c->config.nodes; i++) {
-            struct ctl_node *n = &c->nodes[i];
-            if (!works(n) || n->tlm.workload != w)
+        while (row[w] < f->count[w]) {
+            row[w]++;
+            float speed = ctl_fleet_speed(f, row, watts);
+            if (speed < 0)
+                return most;
+            if (speed <= most)
                 continue;
-            n->rest = left < at[w] * PART_PERMILLE / 1000;
-            left -= n->rest ? 0 : at[w];
+            most = speed;
+            for (uint8_t k = 0; k < CTL_WORKLOADS; k++)
+                on[k] = row[k];
+        }
+    }
+    return most;
+}
+
+static void lay_to_rest(struct ctl *c) {
+    struct ctl_fleet f;
+    uint16_t on[CTL_WORKLOADS];
+    ctl_fleet_of(c, &f);
+    choose(&f, watts_mw(c), on);
+    for (uint16_t i = 0; i < c->config.nodes; i++) {
+        struct ctl_node *n = &c->nodes[i];
+        if (!works(n) || n->workload >= CTL_WORKLOADS)
+            continue;
+        n->rest = on[n->workload] == 0;
+        on[n->workload] = (uint16_t)(on[n->workload] - !n->rest);
+    }
+}
+
+/* Wakes one node when what it adds until the Sun is back is more than its boot takes. */
+static void look_again(struct ctl *c, uint64_t left_us) {
+    struct ctl_fleet f;
+    uint16_t on[CTL_WORKLOADS] = {0}, better[CTL_WORKLOADS];
+    float watts = watts_mw(c), left_s = (float)(left_us / 1000) / 1000, boot_s = (float)c->config.node.boot_ms / 1000;
+    ctl_fleet_of(c, &f);
+    for (uint16_t i = 0; i < c->config.nodes; i++)
+        if (works(&c->nodes[i]) && c->nodes[i].workload < CTL_WORKLOADS)
+            on[c->nodes[i].workload]++;
+    float now = ctl_fleet_speed(&f, on, watts), then = choose(&f, watts, better);
+    float cost = now / watts * (float)c->config.boot_mw * boot_s;
+    if (c->booting > 0 || watts <= 0 || (then - now) * (left_s - boot_s) <= cost)
+        return;
+    for (uint16_t i = 0; i < c->config.nodes; i++) {
+        struct ctl_node *n = &c->nodes[i];
+        if (n->rest && n->workload < CTL_WORKLOADS && better[n->workload] > on[n->workload]) {
+            n->rest = 0;
+            return;
         }
     }
 }
 
-static void wake(struct ctl *c, int64_t watts_mw) {
+static void wake(struct ctl *c, int64_t most_mw) {
     for (uint16_t i = 0; i < c->config.nodes; i++) {
-        if (!c->nodes[i].rest || watts_mw < c->config.boot_mw)
+        if (!c->nodes[i].rest || most_mw < c->config.boot_mw)
             continue;
         c->nodes[i].rest = 0;
-        watts_mw -= c->config.boot_mw;
+        most_mw -= c->config.boot_mw;
     }
 }
 
@@ -78,19 +111,31 @@ static uint16_t resting(const struct ctl *c) {
     return count;
 }
 
-void ctl_plan_tick(struct ctl *c) {
+/* In an eclipse that lasts long enough. */
+static void plan(struct ctl *c, uint64_t left_us) {
     struct ctl_supply *s = &c->supply;
-    uint64_t left_us = dark_us(c);
-    if (left_us == 0 || c->mode != SPACE_MODE_NOMINAL) {
-        if (s->resting > 0)
-            wake(c, INT64_MAX);
-        s->planned = CTL_PLAN_NONE;
-    } else if (s->planned == CTL_PLAN_NONE && left_us > WORTH_BOOTS * boot_us(c)) {
+    if (s->planned == CTL_PLAN_NONE && left_us > WORTH_BOOTS * boot_us(c)) {
         lay_to_rest(c);
         s->planned = CTL_PLAN_RESTS;
+        s->looked_us = c->t_us;
     } else if (s->planned == CTL_PLAN_RESTS && left_us < boot_us(c) + WAKE_SPARE_US) {
         wake(c, ctl_lease_limit(c) * WAKE_PERMILLE / 1000);
         s->planned = CTL_PLAN_WOKEN;
+    } else if (s->planned == CTL_PLAN_RESTS && c->t_us >= s->looked_us + AGAIN_US && left_us > 2 * boot_us(c)) {
+        look_again(c, left_us);
+        s->looked_us = c->t_us;
+    }
+}
+
+void ctl_plan_tick(struct ctl *c) {
+    struct ctl_supply *s = &c->supply;
+    uint64_t left_us = dark_us(c);
+    if (left_us > 0 && c->mode == SPACE_MODE_NOMINAL) {
+        plan(c, left_us);
+    } else {
+        if (s->resting > 0)
+            wake(c, INT64_MAX);
+        s->planned = CTL_PLAN_NONE;
     }
     s->resting = resting(c);
 }

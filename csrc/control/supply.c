@@ -8,10 +8,11 @@
 #define ENTRY_LATE_US (60 * CTL_SECOND_US)    /* a forecast entry that has not come by then is taken as wrong */
 #define ECLIPSE_MAX_US (2160 * CTL_SECOND_US) /* longest of any low orbit */
 #define RESERVE_SLACK_CPCT 100
-#define DAWN_US (20 * CTL_SECOND_US) /* until the array is at its maximum, when the Sun is back */
-#define SPARE_CPCT 150               /* charged beyond what an eclipse takes */
-#define LATE_S 120                   /* an eclipse may come that much earlier than forecast */
-#define FELL_US 500000u              /* after a fall no cap is raised for so long: what is measured is old */
+#define PLAN_US (10 * CTL_SECOND_US)
+#define OUTLOOK_US (200 * CTL_SECOND_US)
+#define SURGE_US (300 * CTL_SECOND_US) /* a cold array gives more */
+#define DAWN_US (20 * CTL_SECOND_US)   /* until the array is at its maximum, when the Sun is back */
+#define FELL_US 500000u                /* after a fall no cap is raised for so long: what is measured is old */
 /* A string was lost: the power board takes so long to tell which are left. */
 #define FELL_HARD_US (3 * CTL_SECOND_US)
 #define PROVEN_US (4 * CTL_SECOND_US)
@@ -145,6 +146,15 @@ static void estimate_available(struct ctl *c) {
         s->available += per_s * c->config.tick_us / 1000000;
 }
 
+/* What the array gives in the sun, as planning ahead counts on it. */
+static void look_at_sun(struct ctl *c) {
+    struct ctl_supply *s = &c->supply;
+    if (s->outlook == 0)
+        s->outlook = at_bus(c, c->config.array_mw);
+    if (s->sunlit && !sweeping(c) && !dusk(s, c->t_us) && ctl_age(c->t_us, s->turned_us) > SURGE_US)
+        s->outlook += (s->available - s->outlook) * c->config.tick_us / OUTLOOK_US;
+}
+
 /* What the battery would take, if it were offered: all of the charge current, or what it last took while its voltage
  * was at the limit. */
 static void estimate_appetite(struct ctl *c) {
@@ -161,32 +171,22 @@ static void estimate_appetite(struct ctl *c) {
     s->appetite = ctl_clamp(s->appetite, 0, most);
 }
 
-/* Energy in so much charge at the present voltage. A cold pack holds less: .68 at -20, 1 at 25 degC. */
-static int64_t stored_mws(const struct ctl *c, int64_t cpct) {
-    int64_t below = ctl_clamp(2500 - c->power.tlm.batt_cdeg, 0, 4500), permille = 1000 - below * 320 / 4500;
-    return (int64_t)c->config.power.capacity_mah * permille / 1000 * c->power.tlm.bus_mv / 1000 * 3600 / 10000 * cpct;
+/* Whether there is a plan for an eclipse ahead. */
+static int planned(const struct ctl *c) {
+    const struct ctl_supply *s = &c->supply;
+    return s->period_us > 0 && s->exit_us > s->entry_us && s->exit_us > c->t_us;
 }
 
-/* The state of charge that the next eclipse takes at the greatest draw that leases may have in it. */
-static int64_t charge_needed_cpct(const struct ctl *c) {
+/* What nodes shall draw in the sun. With an eclipse ahead: what the plan says, and what the battery does not take
+ * besides. Without: all but the battery's share of the array, which fades out around the target. */
+static int64_t sun_budget(const struct ctl *c) {
     const struct ctl_supply *s = &c->supply;
-    int64_t dark_s = (int64_t)(s->exit_us - s->entry_us) / 1000000, one = ctl_max(1, stored_mws(c, 1));
-    int64_t need = c->set.soc_reserve_cpct + RESERVE_SLACK_CPCT + c->config.discharge_mw * dark_s / one + SPARE_CPCT;
-    return ctl_min(need, c->set.soc_target_cpct);
-}
-
-/* What the battery shall take while nodes want the same watts. With an eclipse ahead: what it needs for that, evenly
- * until then (a watt is worth the same all the time). Without: its share of the array, fading out around the target. */
-static int64_t charge_wanted(const struct ctl *c) {
-    const struct ctl_supply *s = &c->supply;
-    if (s->entry_us > c->t_us && s->exit_us > s->entry_us) {
-        int64_t left_s = ctl_max(60, (int64_t)(s->entry_us - c->t_us) / 1000000 - LATE_S);
-        int64_t missing = ctl_max(0, charge_needed_cpct(c) - c->power.tlm.soc_cpct);
-        return ctl_min(stored_mws(c, missing) * 21 / 20 / left_s, s->appetite);
-    }
+    int64_t most = ctl_max(0, s->available) - c->power.tlm.hotel_mw;
+    if (planned(c))
+        return s->scarce ? ctl_max(s->sun_mw, most - s->appetite) : most;
     int64_t fade = ctl_clamp((c->set.soc_target_cpct + 100 - c->power.tlm.soc_cpct) * INT64_C(5), 0, 1000);
     int64_t share = ctl_max(0, s->available) * c->set.charge_permille / 1000;
-    return ctl_min(share, s->appetite) * fade / 1000;
+    return most - ctl_min(share, s->appetite) * fade / 1000;
 }
 
 /* What the battery may give so that it comes out of the eclipse above the reserve. */
@@ -195,15 +195,18 @@ static int64_t discharge_wanted(const struct ctl *c) {
     int64_t left_us = ECLIPSE_MAX_US;
     if (s->exit_us > c->t_us && s->exit_us - c->t_us < ECLIPSE_MAX_US)
         left_us = (int64_t)(s->exit_us - c->t_us) + RAMP_US;
-    int64_t above = c->power.tlm.soc_cpct - c->set.soc_reserve_cpct - RESERVE_SLACK_CPCT;
-    int64_t power = stored_mws(c, ctl_max(0, above)) / (left_us / 1000000);
-    return ctl_min(power, c->config.discharge_mw);
+    int64_t reserve = c->set.soc_reserve_cpct + RESERVE_SLACK_CPCT, soc = ctl_max(reserve, c->power.tlm.soc_cpct);
+    int64_t power = ctl_stored_mws(c, reserve, soc, c->config.discharge_mw) / (left_us / 1000000);
+    int64_t most = c->config.discharge_mw;
+    if (planned(c))
+        most = ctl_min(most, s->dark_mw + c->power.tlm.hotel_mw);
+    return ctl_min(power, most);
 }
 
 static int64_t energy_budget(const struct ctl *c) {
     const struct ctl_supply *s = &c->supply;
     int64_t hotel = c->power.tlm.hotel_mw;
-    int64_t sun = s->available - hotel - charge_wanted(c);
+    int64_t sun = sun_budget(c);
     int64_t eclipse = s->array + discharge_wanted(c) - hotel;
     if (!s->sunlit)
         return eclipse;
@@ -236,6 +239,11 @@ void ctl_supply_tick(struct ctl *c) {
     watch_reserve(c);
     estimate_available(c);
     estimate_appetite(c);
+    look_at_sun(c);
+    if (c->t_us >= c->supply.planned_us + PLAN_US || c->supply.planned_us == 0) {
+        c->supply.planned_us = c->t_us;
+        ctl_horizon(c);
+    }
     int floors_only = c->supply.low || c->mode == SPACE_MODE_SAFE || !power_fresh(c);
     c->supply.budget = floors_only ? 0 : ctl_max(0, energy_budget(c));
 }

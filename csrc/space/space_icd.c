@@ -948,7 +948,7 @@ const struct space_parameter_info space_parameter_info[SPACE_PARAMETER_COUNT] = 
     {12, "lost_after_s", "s", 1.0, 60.0, 2.0},
     {20, "budget_margin", "1", 0.5, 1.0, 0.98},
     {21, "soc_target", "1", 0.3, 1.0, 0.95},
-    {22, "soc_reserve", "1", 0.1, 0.9, 0.33},
+    {22, "soc_reserve", "1", 0.1, 0.9, 0.31},
     {23, "soc_safe", "1", 0.05, 0.8, 0.25},
     {24, "charge_share", "1", 0.0, 1.0, 0.25},
     {30, "die_limit_c", "degC", 40.0, 100.0, 83.0},

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* First 8 bytes of the SHA-256 of the canonical ICD. */
-#define SPACE_ICD_HASH UINT64_C(0x8de044101b6ebf71)
+#define SPACE_ICD_HASH UINT64_C(0x3f2aafd2bfb8ffd1)
 
 #define SPACE_VERSION 1
 #define SPACE_MAX_PAYLOAD 1024
