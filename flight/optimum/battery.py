@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import numpy as np
 
-from flight.optimum.environment import Environment
-from flight.optimum.program import Program
+from flight.optimum.environment import ZERO_C, Environment
+from flight.optimum.program import Floats, Program
 from hal.satellite import Satellite
 
-COLDEST_C, WARMEST_C = 8.0, 25.0
-"""of the pack: its cold plate; more than its losses at both limits, all the time of an orbit, make of it"""
+COLDEST_C, WARMEST_C = 8.0, 30.0
+"""of the pack: its cold plate; more than any flight of these cases warms it"""
+ACTIVATION_K, REFERENCE_K = 19000 / 8.314462618, 298.0  # of the resistance (csrc/plant/battery.c)
 PAIRS = ((12.0 / 25.0, 0.012 * 280), (4.0 / 25.0, 0.004 * 1900))  # R over R0, time constant (csrc/plant/battery.c)
 SEGMENTS = 6  # tangents of a loss
+CORNERS = 12  # of the open circuit's hulls over energy
 
 
 def capacity_factor(temp_c: float) -> float:
@@ -52,7 +57,7 @@ def add_battery(p: Program, env: Environment, s: Satellite, end_j: float) -> Non
     b = s.battery
     start = energy_j(s, b.soc_initial, capacity_factor(b.temp_initial_c))
     low = np.full(p.steps + 1, energy_j(s, b.soc_floor, capacity_factor(COLDEST_C)))
-    high = np.full(p.steps + 1, energy_j(s, full_soc(s), capacity_factor(WARMEST_C)))
+    high = np.full(p.steps + 1, energy_j(s, full_soc(s), 1.0))
     low[0] = high[0] = start
     low[-1] = max(low[-1], min(start, end_j))
     stored = p.variable("stored_j", low, high, extra=1)
@@ -62,6 +67,59 @@ def add_battery(p: Program, env: Environment, s: Satellite, end_j: float) -> Non
     gain, h = b.coulombic_efficiency, env.step_s
     p.row(_drift_w(s) * h, (1, stored[1:]), (-1, stored[:-1]), (-gain * h, charge), (h, discharge), (gain * h, loss))
     p.equal(-env.hotel_w, (1, p.at["nodes_w"]), (1, charge), (-1, discharge), (-1, p.at["source_w"]))
+    _charging(p, env, s)
+
+
+def _lines(x: Floats, y: Floats, sign: float) -> list[tuple[float, float]]:
+    """(slope, value at 0) of the lines whose least (sign 1) is the least concave function above the points, or whose
+    greatest (sign -1) is the greatest convex one below them."""
+    hull = [0]
+    for k in range(1, len(x)):
+        while len(hull) > 1:
+            a, b = hull[-2], hull[-1]
+            if sign * ((y[b] - y[a]) * (x[k] - x[a]) - (y[k] - y[a]) * (x[b] - x[a])) > 0:
+                break
+            hull.pop()
+        hull.append(k)
+    lines = []
+    for a, b in itertools.pairwise(hull):
+        slope = float((y[b] - y[a]) / (x[b] - x[a]))
+        lines.append((slope, float(y[a] - slope * x[a])))
+    return lines
+
+
+def resistance_ohm(s: Satellite, temp_c: float) -> float:
+    """Of the pack, the pairs apart (csrc/plant/battery.c)."""
+    warmth = math.exp(ACTIVATION_K * (1 / (temp_c + ZERO_C) - 1 / REFERENCE_K))
+    return s.battery.cell_r0_ohm * s.battery.series_cells * warmth
+
+
+def _charging(p: Program, env: Environment, s: Satellite) -> None:
+    """What the pack takes. Its current is the charger's at most, at a voltage that the coldest pack, which stands
+    highest for its energy, has at that current at most; and the terminals stand at the charger's voltage at most, above
+    an open circuit that is least for the warmest pack. Over a step the mean energy is not above that at its start plus
+    half of what the charger gives in it, and not below that at its end less the same; hulls of the open circuit over
+    energy keep the inequality for means."""
+    b = s.battery
+    most_a, top_v = b.capacity_ah * b.charge_c_rate, b.charge_cell_v * b.series_cells
+    half_j = 0.5 * env.step_s * most_a * top_v
+    soc = np.linspace(0, full_soc(s), CORNERS * 4)
+    open_v = np.array([ocv_v(s, float(x)) for x in soc])
+    high_r = resistance_ohm(s, COLDEST_C) * (1 + sum(ratio for ratio, _ in PAIRS))
+    cold_j = np.array([energy_j(s, float(x), capacity_factor(COLDEST_C)) for x in soc])
+    charge, stored = p.at["charge_w"], p.at["stored_j"]
+    for slope, at_zero in _lines(cold_j, open_v, 1.0):
+        # charge <= most_a x (hull(stored + half_j) + most_a x high_r)
+        p.row(most_a * (at_zero + slope * half_j + most_a * high_r), (1, charge), (-most_a * slope, stored[:-1]))
+    r0 = resistance_ohm(s, WARMEST_C)
+    pairs_r, lag_vs = r0 * sum(ratio for ratio, _ in PAIRS), r0 * sum(ratio * tau for ratio, tau in PAIRS)
+    span_a = 1.5 * b.discharge_w_allowed / float(open_v[-1]) + most_a
+    lag_v, least_v = lag_vs * span_a / env.step_s, ocv_v(s, b.soc_floor) * 0.9
+    warm_j = np.array([energy_j(s, float(x), 1.0) for x in soc])
+    for slope, at_zero in _lines(warm_j, open_v, -1.0):
+        # (r0 + pairs_r) charge / top_v - pairs_r discharge / least_v <= top_v + lag_v - hull(stored' - half_j)
+        p.row(top_v + lag_v - at_zero + slope * half_j, ((r0 + pairs_r) / top_v, charge),
+              (-pairs_r / least_v, p.at["discharge_w"]), (slope, stored[1:]))  # fmt: skip
 
 
 def _losses(p: Program, env: Environment, s: Satellite) -> None:
@@ -69,7 +127,7 @@ def _losses(p: Program, env: Environment, s: Satellite) -> None:
     voltage follows its current: over a step its loss is not below that of the mean current, less what its end may lag.
     """
     b = s.battery
-    r0 = b.cell_r0_ohm * b.series_cells
+    r0 = resistance_ohm(s, WARMEST_C)
     all_r = r0 * (1 + sum(ratio for ratio, _ in PAIRS))
     lag_vs = r0 * sum(ratio * tau for ratio, tau in PAIRS)
     top_v, open_v = b.charge_cell_v * b.series_cells, ocv_v(s, full_soc(s))
