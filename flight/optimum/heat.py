@@ -68,9 +68,12 @@ def _appetite(env: Environment, s: Satellite, workload_of: Ints, workload: int) 
 def _heat(env: Environment, s: Satellite, workload_of: Ints, lag_k: float) -> Callable[[int, float], float]:
     """Most heat of all nodes in step k at a coolant temperature."""
     classes = [(c, int((workload_of == c).sum()), _appetite(env, s, workload_of, c)) for c in np.unique(workload_of)]
+    n = s.node  # leases hold the draw, but for nodes that boot, of which they count the floor
+    leased = REGULATION * np.maximum(env.guarantee_w, 0) + len(workload_of) * max(0.0, n.boot_w - REGULATION * n.floor_w)
 
     def heat(k: int, coolant_c: float) -> float:
-        return sum(min(n * throttled_w(s, int(c), coolant_c - lag_k), float(full[k])) for c, n, full in classes)
+        free = sum(min(n * throttled_w(s, int(c), coolant_c - lag_k), float(full[k])) for c, n, full in classes)
+        return min(free, float(leased[k]))
 
     return heat
 
