@@ -108,7 +108,7 @@ def test_a_node_that_does_not_use_its_cap_gives_it_to_those_that_do(fly):
 def test_hot_dies_are_derated_before_their_limit(fly):
     port = FakePort(SMALL)
     flown = _fly(port)
-    port.nodes[2].die_cdeg = 8200  # 1 K below the limit of 83
+    port.nodes[2].die_cdeg = 8250  # half a kelvin below the limit of 83
     _fly_on(flown, port)
     floor, most = SMALL.satellite.node.floor_w * 1000, SMALL.satellite.node.max_w * 1000
     assert floor < port.nodes[2].cap_mw < 0.6 * most
