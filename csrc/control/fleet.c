@@ -104,7 +104,8 @@ static float taken(float slope, float price) {
 float ctl_fleet_draw(const struct ctl_fleet *f, float price, int may_rest) {
     float sum = 0;
     for (uint8_t w = 0; w < CTL_WORKLOADS; w++) {
-        float at, best = ctl_fleet_best(f, w, &at), one = may_rest ? at * taken(best, price) : base_of(f), drawn = base_of(f);
+        float at, best = ctl_fleet_best(f, w, &at), one = may_rest ? at * taken(best, price) : base_of(f),
+                  drawn = base_of(f);
         for (uint8_t k = 0; k < f->curves[w].count; k++) {
             float width = width_of(f, w, k), beyond = drawn + width - at;
             drawn += width;

@@ -69,7 +69,9 @@ def _heat(env: Environment, s: Satellite, workload_of: Ints, lag_k: float) -> Ca
     """Most heat of all nodes in step k at a coolant temperature."""
     classes = [(c, int((workload_of == c).sum()), _appetite(env, s, workload_of, c)) for c in np.unique(workload_of)]
     n = s.node  # leases hold the draw, but for nodes that boot, of which they count the floor
-    leased = REGULATION * np.maximum(env.guarantee_w, 0) + len(workload_of) * max(0.0, n.boot_w - REGULATION * n.floor_w)
+    leased = REGULATION * np.maximum(env.guarantee_w, 0) + len(workload_of) * max(
+        0.0, n.boot_w - REGULATION * n.floor_w
+    )
 
     def heat(k: int, coolant_c: float) -> float:
         free = sum(min(n * throttled_w(s, int(c), coolant_c - lag_k), float(full[k])) for c, n, full in classes)
