@@ -12,6 +12,7 @@ from hal.satellite import Satellite, Workload
 BOOT_MIN_MS = 1000  # of the ICD
 HOLLOW = 0.02  # of full speed: a curve that lies so far below its hull is not used in between
 COLD_K = 128  # below the 28 degC of the file
+POLARISED = (25 + 12 + 4) / 25  # all resistance of a 3 Ah cell over that which acts at once (docs/physics.md)
 
 
 def _milli(value: float) -> int:
@@ -124,4 +125,7 @@ def configuration(rig: Rig, session: int, adopt: bool) -> Any:
     a = s.array
     config.array_mw = _milli(a.strings * a.vmp_v * a.string_isc_a * a.imp_ratio)
     config.soc_floor_cpct = round(s.battery.soc_floor * 10_000)
+    config.hotel_mw, config.heater_mw = _milli(s.bus.hotel_w), _milli(s.battery.heater_w)
+    config.resistance_uohm = round(s.battery.series_cells * s.battery.cell_r0_ohm * POLARISED * 1e6)
+    config.array_ppm_per_k = round((a.voc_temp_v_per_k / a.cell_vmp_v + a.isc_temp_per_k) * 1e6)
     return config

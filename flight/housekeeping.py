@@ -1,4 +1,4 @@
-"""The five housekeeping structures: when they are due, and what is in them."""
+"""The six housekeeping structures: when they are due, and what is in them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from flight.radio import GroundLink
 from flight.telemetry import Telemetry
 from hal.port import BusPort
 
-FLIGHT, POWER, NODES, JOBS, HEALTH = (
-    int(icd.PACKETS[name].selector or 0) for name in ("hk_flight", "hk_power", "hk_nodes", "hk_jobs", "hk_health")
+FLIGHT, POWER, NODES, JOBS, HEALTH, ESTIMATE = (
+    int(icd.PACKETS[name].selector or 0)
+    for name in ("hk_flight", "hk_power", "hk_nodes", "hk_jobs", "hk_health", "hk_estimate")
 )
 _SERVICE, _SUBTYPE = icd.PACKETS["hk_flight"].service, icd.PACKETS["hk_flight"].subtype
 _NODE_ROWS = icd.PACKETS["hk_nodes"].fields[-1].tail
@@ -52,7 +53,7 @@ class Housekeeping:
         self._loop, self._jobs, self._parameters = loop, jobs, parameters
         self._telemetry, self._events, self._pacing, self._radio = telemetry, events, pacing, radio
         self._boot_count, self._port = boot_count, port
-        self._due_us = {FLIGHT: 0, POWER: 0, NODES: 0, JOBS: 0, HEALTH: 0}
+        self._due_us = {FLIGHT: 0, POWER: 0, NODES: 0, JOBS: 0, HEALTH: 0, ESTIMATE: 0}
         self._periods: dict[int, int] = {}
         self.retune()
 
@@ -65,6 +66,7 @@ class Housekeeping:
             NODES: round(self._parameters.get("hk_nodes_period_s") * 1e6),
             JOBS: round(self._parameters.get("hk_jobs_period_s") * 1e6),
             HEALTH: round(self._parameters.get("hk_health_period_s") * 1e6),
+            ESTIMATE: round(self._parameters.get("hk_estimate_period_s") * 1e6),
         }
 
     def cycle(self, t_us: int) -> None:
@@ -81,6 +83,8 @@ class Housekeeping:
             self._flight(t_us)
         elif structure == POWER:
             self._emit(t_us, self._telemetry.data, lib.ctl_hk_power(self._loop.pointer, self._telemetry.data))
+        elif structure == ESTIMATE:
+            self._emit(t_us, self._telemetry.data, lib.ctl_hk_estimate(self._loop.pointer, self._telemetry.data))
         elif structure == NODES:
             for base in range(0, self._loop.count, _NODE_ROWS):
                 size = lib.ctl_hk_nodes(self._loop.pointer, base, self._telemetry.data)

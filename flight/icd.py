@@ -17,8 +17,8 @@ import numpy as np
 
 ICD_NAME = "space-link"
 ICD_VERSION = 1
-ICD_HASH = 0x3F2AAFD2BFB8FFD1
-ICD_SHA256 = "3f2aafd2bfb8ffd193a91c9e51fa9f507e0412f8afe4edb39583ee9617171801"
+ICD_HASH = 0x7E618BC5178AE5C0
+ICD_SHA256 = "7e618bc5178ae5c039ce9cc0fc09b43278966007baa4b54bc3fca35f5587d00f"
 MAX_PAYLOAD = 1024
 
 
@@ -196,6 +196,30 @@ class ModeReason(IntEnum):
     SHEDDING = 6
 
 
+class Sensor(IntEnum):
+    """A value of a board's telemetry that is checked by a balance (docs/estimation.md), by its name there; its unit is in the name. 1 to 6: of the power board; 7 to 10: of a node."""
+
+    BUS_MV = 1
+    BATT_MA = 2
+    ARRAY_MW = 3
+    HOTEL_MW = 4
+    LOAD_MW = 5
+    SOC_CPCT = 6
+    POWER_MW = 7
+    DIE_CDEG = 8
+    HBM_CDEG = 9
+    COOLANT_CDEG = 10
+
+
+class SensorState(IntEnum):
+    """stuck: it stands still while the balance moves; absent: nothing, or what cannot be."""
+
+    TRUSTED = 0
+    STUCK = 1
+    BIASED = 2
+    ABSENT = 3
+
+
 class Event(IntEnum):
     NODE_BOOT_DONE = 1
     NODE_BOOT_FAILED = 2
@@ -240,6 +264,8 @@ class Event(IntEnum):
     PARAMETER_CHANGED = 4111
     CYCLE_SLIP = 4112
     STORAGE_FAILED = 4113
+    SENSOR_EXCLUDED = 4130
+    SENSOR_READMITTED = 4131
 
 
 class Parameter(IntEnum):
@@ -247,6 +273,7 @@ class Parameter(IntEnum):
     HK_NODES_PERIOD_S = 2
     HK_JOBS_PERIOD_S = 3
     HK_HEALTH_PERIOD_S = 4
+    HK_ESTIMATE_PERIOD_S = 5
     LEASE_TTL_S = 10
     LEASE_RENEW_S = 11
     LOST_AFTER_S = 12
@@ -280,6 +307,8 @@ ENUMS: dict[str, type[IntEnum] | type[IntFlag]] = {
     'failure': Failure,
     'refusal': Refusal,
     'mode_reason': ModeReason,
+    'sensor': Sensor,
+    'sensor_state': SensorState,
     'event': Event,
     'parameter': Parameter,
 }
@@ -518,6 +547,26 @@ PACKETS: dict[str, Message] = {
             Field('boards', 'health_row', tail=18, count_field='count'),
         ),
     ),
+    'hk_estimate': Message(
+        'hk_estimate', 'packet', 'flight', 3, 25, '', 6, 'hk_estimate_period_s', "What flight has learned of the satellite from telemetry, and which values it does not trust (docs/estimation.md). `known` counts go from 0 (what the satellite's file says) to 255.",
+        (
+            Field('capacity_mah', 'u32', unit='mAh', doc='of the battery, at 25 degC'),
+            Field('capacity_known', 'u8', doc='measurements of it'),
+            Field('resistance_uohm', 'u32', unit='uohm', doc='of the battery at 25 degC, polarisation included'),
+            Field('resistance_known', 'u8', doc='100: as much was learned as the file counts for; rising with what is learned'),
+            Field('soc_cpct', 'u16', unit='0.01 %', doc="flight's own state of charge"),
+            Field('array_permille', 'u16', unit='0.001', doc="of the nameplate, at the maximum-power point and the array's temperature"),
+            Field('array_known', 'u8', unit='s', doc='time that it was seen there'),
+            Field('balance_mw', 'i32', unit='mW', doc='array less hotel, nodes and battery: 0 when all sensors are right'),
+            Field('uncertain_mw', 'u32', unit='mW', doc='taken off the guarantee for what is not trusted'),
+            Field('bus_mv', 'u8', enum='sensor_state', doc='this and the following: the sensors of the power board'),
+            Field('batt_ma', 'u8', enum='sensor_state'),
+            Field('array_mw', 'u8', enum='sensor_state'),
+            Field('hotel_mw', 'u8', enum='sensor_state'),
+            Field('load_mw', 'u8', enum='sensor_state'),
+            Field('soc', 'u8', enum='sensor_state'),
+        ),
+    ),
     'event_report': Message(
         'event_report', 'packet', 'flight', 5, 0, 'severity', None, '', 'One event of the flight computer or of a board; its subtype is the severity.',
         (
@@ -614,7 +663,7 @@ COMMANDS: dict[str, Message] = {
     'hk_request': Message(
         'hk_request', 'command', 'flight', 3, 27, '', None, '', 'One housekeeping report now.',
         (
-            Field('structure', 'u8', min=1, max=5),
+            Field('structure', 'u8', min=1, max=6),
         ),
     ),
     'parameter_get': Message(
@@ -681,6 +730,8 @@ EVENTS: dict[str, EventInfo] = {
     'parameter_changed': EventInfo('parameter_changed', 4111, Severity.INFO, ('parameter', 'value_milli')),
     'cycle_slip': EventInfo('cycle_slip', 4112, Severity.LOW, ('exec_us', 'period_us')),
     'storage_failed': EventInfo('storage_failed', 4113, Severity.HIGH, ('errno', 'unused')),
+    'sensor_excluded': EventInfo('sensor_excluded', 4130, Severity.MEDIUM, ('sensor', 'residual')),
+    'sensor_readmitted': EventInfo('sensor_readmitted', 4131, Severity.INFO, ('sensor', 'residual')),
 }
 
 
@@ -689,6 +740,7 @@ PARAMETERS: dict[str, ParameterInfo] = {
     'hk_nodes_period_s': ParameterInfo('hk_nodes_period_s', 2, 's', 1.0, 3600.0, 2.0, ''),
     'hk_jobs_period_s': ParameterInfo('hk_jobs_period_s', 3, 's', 1.0, 3600.0, 5.0, ''),
     'hk_health_period_s': ParameterInfo('hk_health_period_s', 4, 's', 1.0, 3600.0, 10.0, ''),
+    'hk_estimate_period_s': ParameterInfo('hk_estimate_period_s', 5, 's', 1.0, 3600.0, 10.0, ''),
     'lease_ttl_s': ParameterInfo('lease_ttl_s', 10, 's', 1.5, 10.0, 3.0, 'time to live of a lease'),
     'lease_renew_s': ParameterInfo('lease_renew_s', 11, 's', 0.2, 5.0, 1.0, ''),
     'lost_after_s': ParameterInfo('lost_after_s', 12, 's', 1.0, 60.0, 2.0, 'telemetry older than this: the board is LOST'),

@@ -8,6 +8,7 @@
 #define COLDEST_CDEG (-4000)
 #define REST_SHARE 50
 #define TAPER_SHARE 20
+#define MOST_C 20       /* greatest current, in capacities an hour */
 #define REFILL_CPCT 200 /* below full, when charging starts again */
 
 /* Share of the capacity that is usable at a temperature, in 1/100000. */
@@ -75,8 +76,10 @@ uint16_t soc_from_voltage(const uint32_t ocv_mv[static SOC_CURVE_POINTS], uint32
     return SOC_FULL_CPCT;
 }
 
+/* What no battery gives is a broken sensor's, and not counted. */
 static void count(struct soc *s, uint32_t dt_us, int32_t batt_ma) {
-    s->charge_ma_us += (int64_t)batt_ma * dt_us;
+    int64_t most_ma = s->capacity_ma_us / US_PER_HOUR * MOST_C;
+    s->charge_ma_us += batt_ma <= most_ma && batt_ma >= -most_ma ? (int64_t)batt_ma * dt_us : 0;
     if (s->charge_ma_us < 0) {
         s->charge_ma_us = 0;
     } else if (s->charge_ma_us > s->capacity_ma_us) {

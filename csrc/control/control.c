@@ -23,6 +23,8 @@ int ctl_init(struct ctl *c, const struct ctl_config *config) {
         ctl_link_init(&c->links[b]);
     for (uint16_t i = 0; i < config->nodes; i++)
         ctl_node_forget(&c->nodes[i]);
+    ctl_balance_init(c);
+    ctl_estimate_init(c);
     struct space_parameters p;
     space_parameters_default(&p);
     ctl_set_parameters(c, &p);

@@ -27,6 +27,8 @@ struct ctl_config {
     uint8_t shed_tier[1024];
     uint32_t boot_mw, discharge_mw, converter_permille, array_mw;
     uint16_t soc_floor_cpct;
+    uint32_t hotel_mw, heater_mw, resistance_uohm;
+    int32_t array_ppm_per_k;
     uint32_t idle_mw;
     struct ctl_curve curves[...];
     uint8_t adopt;
@@ -83,5 +85,6 @@ void ctl_get_status(const struct ctl *c, struct ctl_status *out);
 const struct ctl_node *ctl_nodes(const struct ctl *c);
 uint8_t ctl_board(const struct ctl *c, uint16_t board, uint32_t *boot_count, uint8_t *refusal);
 size_t ctl_hk_power(const struct ctl *c, uint8_t *out);
+size_t ctl_hk_estimate(const struct ctl *c, uint8_t *out);
 size_t ctl_hk_nodes(const struct ctl *c, uint16_t base, uint8_t *out);
 size_t ctl_hk_health(const struct ctl *c, uint16_t base, uint8_t *out);

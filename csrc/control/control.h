@@ -55,7 +55,10 @@ struct ctl_config {
     uint32_t converter_permille; /* array terminals to bus */
     uint32_t array_mw;           /* nameplate of the array */
     uint16_t soc_floor_cpct;     /* below it the battery guarantees nothing */
-    uint32_t idle_mw;            /* draw of an accelerator that does nothing */
+    uint32_t hotel_mw, heater_mw;
+    uint32_t resistance_uohm; /* of the battery at 25 degC, polarisation included */
+    int32_t array_ppm_per_k;  /* change of its maximum power */
+    uint32_t idle_mw;         /* draw of an accelerator that does nothing */
     struct ctl_curve curves[CTL_WORKLOADS];
     uint8_t adopt; /* nothing is known of earlier sessions: nodes that are found running are wanted on */
 };
@@ -202,6 +205,7 @@ uint8_t ctl_board(const struct ctl *c, uint16_t board, uint32_t *boot_count, uin
 
 /* Housekeeping source data, ready to be packed; returns its bytes. */
 size_t ctl_hk_power(const struct ctl *c, uint8_t out[static SPACE_MAX_PAYLOAD]);
+size_t ctl_hk_estimate(const struct ctl *c, uint8_t out[static SPACE_MAX_PAYLOAD]);
 /* One page from node `base` on. */
 size_t ctl_hk_nodes(const struct ctl *c, uint16_t base, uint8_t out[static SPACE_MAX_PAYLOAD]);
 /* One page from board `base` on, the power board first. */

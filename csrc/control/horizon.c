@@ -37,7 +37,7 @@ static float open_circuit_mv(const struct ctl *c, float cpct) {
 /* A cold pack holds less: .68 at -20, 1 at 25 degC. */
 static float capacity_mas(const struct ctl *c) {
     float below = (float)ctl_clamp(2500 - c->power.tlm.batt_cdeg, 0, 4500);
-    return (float)c->config.power.capacity_mah * 3600 * (1 - below * (0.32f / 4500));
+    return (float)ctl_capacity_mah(c) * 3600 * (1 - below * (0.32f / 4500));
 }
 
 static float resistance_ohm(const struct ctl *c) {

@@ -13,6 +13,7 @@
 #define CTL_MASK_PAGE 160        /* channels of one channels_set */
 #define CTL_MASK_PAGES ((CTL_NODES_MAX + CTL_MASK_PAGE - 1) / CTL_MASK_PAGE)
 #define CTL_CHANNEL_PAGE 24
+#define CTL_ABSENT_US 500000u /* of readings that cannot be: the sensor is absent */
 
 /* The command that waits for its ACK; one at a time for each board. type 0: none. */
 struct ctl_command {
@@ -54,8 +55,10 @@ struct ctl_settings { /* the parameters in the loop's units */
 };
 
 struct ctl_power {
-    struct bus_power_tlm tlm;
-    uint64_t tlm_us; /* 0: none yet */
+    struct bus_power_tlm tlm;   /* what is gone by: heard, with what the balance does not trust replaced */
+    struct bus_power_tlm heard; /* last good one */
+    struct bus_power_tlm used;  /* tlm as it was before */
+    uint64_t tlm_us;            /* 0: none yet */
     uint64_t refresh_us;
     uint64_t pages_seen;               /* bit k: channels 24 k .. are known */
     uint8_t acked_mask[CTL_NODES_MAX]; /* the mask that it has confirmed, a byte a channel */
@@ -98,11 +101,67 @@ struct ctl_supply { /* all mW at the bus */
     uint8_t sunlit, low, hungry, proven_strings;
 };
 
+#define CTL_POWER_SENSORS (SPACE_SENSOR_SOC_CPCT - SPACE_SENSOR_BUS_MV + 1)
+
+/* A value that a balance checks. */
+struct ctl_sensor {
+    int32_t last;      /* as it was read */
+    uint32_t still_us; /* since it changed */
+    uint32_t bad_us;   /* of late, that it read what cannot be */
+    uint32_t wrong_us, right_us;
+    uint8_t state; /* SPACE_SENSOR_STATE_* */
+};
+
+struct ctl_balance {
+    struct ctl_sensor sensors[CTL_POWER_SENSORS]; /* by SPACE_SENSOR_* - SPACE_SENSOR_BUS_MV */
+    float residual_mw;                            /* array less hotel, nodes and battery, now */
+    float beyond_mw;                              /* its magnitude, less what nodes may have told late */
+    float error_mw;                               /* that of late; the following too */
+    float load_error_mw, nodes_error_mw;          /* channels less nodes; the residual with nodes for channels */
+    float hotel_error_mw, rest_error_mw;          /* hotel less what it usually is; the residual with that */
+    float slow_nodes_mw;
+    float hotel_mw;       /* what it usually is */
+    int64_t uncertain_mw; /* that the guarantee is derated by */
+    uint32_t good_mv;     /* bus voltage that nodes last agreed to */
+    uint32_t over_us;     /* since it was within limits */
+    uint32_t open_us;     /* since the balance closed */
+    uint8_t bad;          /* a sensor of it reads what cannot be */
+};
+
+enum { CTL_MEASURED = 0, CTL_BALANCED = 1 };
+
+/* A current behind the lags of the polarisation pairs. */
+struct ctl_lag {
+    float first, second, ma;
+};
+
+struct ctl_battery {
+    int64_t charge_ma_us, moved_ma_us; /* own count of the charge; net sum of all that moved */
+    int64_t capacity_mah;              /* at 25 degC */
+    struct ctl_lag lag[2];             /* of the measured current, and of the balance's */
+    float error_ma[2];                 /* of each, against the voltage, of late */
+    float offset_mv;                   /* of the voltage, that the model does not explain */
+    float ohm;                         /* at 25 degC */
+    float slow_ma, slow_mv, sum_xx, sum_xy;
+    uint64_t pointed_us;
+    int64_t point_ma_us;
+    int32_t point_cpct, board_cpct;
+    uint32_t point_us;
+    uint8_t capacity_known, pointed, begun, fast;
+};
+
+struct ctl_array {
+    float share, seen_s, peak_s;
+};
+
 struct ctl {
     struct ctl_config config;
     struct ctl_settings set;
     struct ctl_power power;
     struct ctl_supply supply;
+    struct ctl_balance balance;
+    struct ctl_battery battery;
+    struct ctl_array array;
     uint64_t t_us, start_us, steady_us;
     uint32_t session;
     uint8_t started, mode, mode_reason, commanded_safe, derated, low_told;
@@ -195,6 +254,26 @@ float ctl_fleet_draw(const struct ctl_fleet *f, float price, int may_rest);
 void ctl_horizon(struct ctl *c);
 /* What the battery gives between two states of charge, at such a draw. */
 int64_t ctl_stored_mws(const struct ctl *c, int64_t from_cpct, int64_t to_cpct, int64_t draw_mw);
+
+/* sensor.c. A reading as it is; the last one used when it cannot be. */
+int64_t ctl_sensor_read(struct ctl_sensor *s, int64_t reading, int64_t low, int64_t high, int64_t used, uint32_t dt_us);
+/* Tells the ground. residual: reading less what it should be. */
+void ctl_sensor_exclude(struct ctl *c, struct ctl_sensor *s, uint16_t source, unsigned which, int64_t residual);
+/* Trusts it again when it was right for long enough, and not by standing still: returns whether. */
+int ctl_sensor_readmit(struct ctl *c, struct ctl_sensor *s, uint16_t source, unsigned which, int right, uint32_t dt_us,
+                       int64_t residual);
+
+/* balance.c: sensors against each other. since_us: since the power board's telemetry before. */
+void ctl_balance_init(struct ctl *c);
+void ctl_balance(struct ctl *c, uint64_t since_us);
+/* estimate.c: what is learned of battery and array. out: the sensor that is replaced by the balance, or 0. */
+void ctl_estimate_init(struct ctl *c);
+void ctl_battery_compare(struct ctl *c, float measured_ma, float balanced_ma, float dt_s);
+void ctl_battery_learn(struct ctl *c, unsigned out, uint32_t dt_us);
+void ctl_array_learn(struct ctl *c, float dt_s);
+int32_t ctl_own_cpct(const struct ctl *c);
+/* Of the battery at 25 degC: learned, within half and 105 % of what the file says. */
+uint32_t ctl_capacity_mah(const struct ctl *c);
 
 /* supply.c */
 void ctl_supply_tick(struct ctl *c);

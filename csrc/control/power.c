@@ -3,16 +3,14 @@
 
 #include <string.h>
 
-static int plausible(const struct ctl *c, const struct bus_power_tlm *t) {
-    int64_t full_mv = c->config.power.charge_mv;
-    return t->bus_mv <= 2 * full_mv && t->soc_cpct <= 10000 && t->batt_cdeg > -10000 && t->batt_cdeg < 15000 &&
-           t->array_mw <= 3 * (int64_t)c->config.array_mw && t->largest_string_mw <= 3 * (int64_t)c->config.array_mw &&
-           t->load_mw <= 4 * (int64_t)c->config.nodes * c->config.node.max_mw + 1000;
+/* What a sensor reads that cannot be is no matter of the frame: balance.c sees to it. */
+static int plausible(const struct bus_power_tlm *t) {
+    return t->soc_cpct <= 10000 && t->batt_cdeg > -10000 && t->batt_cdeg < 15000;
 }
 
 static void on_telemetry(struct ctl *c, const struct bus_header *h, const uint8_t *payload) {
     struct bus_power_tlm t;
-    if (bus_power_tlm_decode(&t, payload, h->length) != 0 || !plausible(c, &t)) {
+    if (bus_power_tlm_decode(&t, payload, h->length) != 0 || !plausible(&t)) {
         c->bad_payloads++;
         return;
     }
@@ -20,8 +18,10 @@ static void on_telemetry(struct ctl *c, const struct bus_header *h, const uint8_
     if (c->power.tlm_us && at_us <= c->power.tlm_us)
         return;
     c->power.probed = c->power.tlm.mode == BUS_CHARGE_MODE_SWEEP;
-    c->power.tlm = t;
+    uint64_t since_us = c->power.tlm_us ? at_us - c->power.tlm_us : 0;
+    c->power.heard = t;
     c->power.tlm_us = at_us;
+    ctl_balance(c, since_us);
     if (at_us > c->links[0].tlm_us)
         c->links[0].tlm_us = at_us;
 }

@@ -56,7 +56,7 @@ void ctl_get_status(const struct ctl *c, struct ctl_status *out) {
 }
 
 size_t ctl_hk_power(const struct ctl *c, uint8_t out[static SPACE_MAX_PAYLOAD]) {
-    const struct bus_power_tlm *t = &c->power.tlm;
+    const struct bus_power_tlm *t = &c->power.heard;
     uint64_t age_ms = ctl_age(c->t_us, c->power.tlm_us) / 1000;
     const struct space_hk_power hk = {
         .charge_mode = t->mode,

@@ -95,7 +95,7 @@ static void guarantee(struct ctl *c) {
     int battery = c->power.tlm_us != 0 && c->power.tlm.soc_cpct > c->config.soc_floor_cpct;
     int64_t before = s->guaranteed;
     int64_t array = proven_array(c), hotel = c->power.tlm.hotel_mw, kept = 1000 - c->set.margin_permille;
-    s->guaranteed = array + (battery ? c->config.discharge_mw : 0) - hotel;
+    s->guaranteed = array + (battery ? c->config.discharge_mw : 0) - hotel - c->balance.uncertain_mw;
     int64_t promised = s->guaranteed - (array + hotel) * kept / 1000; /* only what is measured may be wrong */
     s->falling = ctl_max(0, before - s->guaranteed);
     if (s->falling > before / 256) {

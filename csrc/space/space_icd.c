@@ -490,6 +490,51 @@ int space_hk_health_decode(struct space_hk_health *m, const uint8_t *in, size_t 
     return check_hk_health(m);
 }
 
+size_t space_hk_estimate_encode(const struct space_hk_estimate *m, uint8_t out[static SPACE_MAX_PAYLOAD]) {
+    out[0] = 6;
+    put_u32(out + 1, m->capacity_mah);
+    out[5] = m->capacity_known;
+    put_u32(out + 6, m->resistance_uohm);
+    out[10] = m->resistance_known;
+    put_u16(out + 11, m->soc_cpct);
+    put_u16(out + 13, m->array_permille);
+    out[15] = m->array_known;
+    put_u32(out + 16, (uint32_t)m->balance_mw);
+    put_u32(out + 20, m->uncertain_mw);
+    out[24] = m->bus_mv;
+    out[25] = m->batt_ma;
+    out[26] = m->array_mw;
+    out[27] = m->hotel_mw;
+    out[28] = m->load_mw;
+    out[29] = m->soc;
+    return 30u;
+}
+
+int space_hk_estimate_decode(struct space_hk_estimate *m, const uint8_t *in, size_t n) {
+    if (n != 30u) {
+        return SPACE_ERR_LENGTH;
+    }
+    if (in[0] != 6) {
+        return SPACE_ERR_ID;
+    }
+    m->capacity_mah = get_u32(in + 1);
+    m->capacity_known = in[5];
+    m->resistance_uohm = get_u32(in + 6);
+    m->resistance_known = in[10];
+    m->soc_cpct = get_u16(in + 11);
+    m->array_permille = get_u16(in + 13);
+    m->array_known = in[15];
+    m->balance_mw = (int32_t)get_u32(in + 16);
+    m->uncertain_mw = get_u32(in + 20);
+    m->bus_mv = in[24];
+    m->batt_ma = in[25];
+    m->array_mw = in[26];
+    m->hotel_mw = in[27];
+    m->load_mw = in[28];
+    m->soc = in[29];
+    return 0;
+}
+
 size_t space_event_report_encode(const struct space_event_report *m, uint8_t out[static SPACE_MAX_PAYLOAD]) {
     put_u16(out, m->event);
     put_u16(out + 2, m->source);
@@ -786,7 +831,7 @@ int space_channel_clear_decode(struct space_channel_clear *m, const uint8_t *in,
 
 static int check_hk_request(const struct space_hk_request *m) {
     if (m->structure < 1u ||
-        m->structure > 5u) {
+        m->structure > 6u) {
         return SPACE_ERR_RANGE;
     }
     return 0;
@@ -901,6 +946,7 @@ int space_event_severity(uint16_t code) {
     case SPACE_EVENT_ECLIPSE_ENTRY:
     case SPACE_EVENT_ECLIPSE_EXIT:
     case SPACE_EVENT_PARAMETER_CHANGED:
+    case SPACE_EVENT_SENSOR_READMITTED:
         return SPACE_SEVERITY_INFO;
     case SPACE_EVENT_NODE_LEASE_EXPIRED:
     case SPACE_EVENT_NODE_THROTTLE:
@@ -920,6 +966,7 @@ int space_event_severity(uint16_t code) {
     case SPACE_EVENT_BOARD_MEMORY_REPAIRED:
     case SPACE_EVENT_NODE_OVER_CAP:
     case SPACE_EVENT_THERMAL_DERATE:
+    case SPACE_EVENT_SENSOR_EXCLUDED:
         return SPACE_SEVERITY_MEDIUM;
     case SPACE_EVENT_NODE_LATCH_UP:
     case SPACE_EVENT_NODE_OVER_TEMPERATURE:
@@ -943,6 +990,7 @@ const struct space_parameter_info space_parameter_info[SPACE_PARAMETER_COUNT] = 
     {2, "hk_nodes_period_s", "s", 1.0, 3600.0, 2.0},
     {3, "hk_jobs_period_s", "s", 1.0, 3600.0, 5.0},
     {4, "hk_health_period_s", "s", 1.0, 3600.0, 10.0},
+    {5, "hk_estimate_period_s", "s", 1.0, 3600.0, 10.0},
     {10, "lease_ttl_s", "s", 1.5, 10.0, 3.0},
     {11, "lease_renew_s", "s", 0.2, 5.0, 1.0},
     {12, "lost_after_s", "s", 1.0, 60.0, 2.0},
@@ -963,19 +1011,20 @@ void space_parameters_default(struct space_parameters *p) {
     p->hk_nodes_period_s = space_parameter_info[1].default_value;
     p->hk_jobs_period_s = space_parameter_info[2].default_value;
     p->hk_health_period_s = space_parameter_info[3].default_value;
-    p->lease_ttl_s = space_parameter_info[4].default_value;
-    p->lease_renew_s = space_parameter_info[5].default_value;
-    p->lost_after_s = space_parameter_info[6].default_value;
-    p->budget_margin = space_parameter_info[7].default_value;
-    p->soc_target = space_parameter_info[8].default_value;
-    p->soc_reserve = space_parameter_info[9].default_value;
-    p->soc_safe = space_parameter_info[10].default_value;
-    p->charge_share = space_parameter_info[11].default_value;
-    p->die_limit_c = space_parameter_info[12].default_value;
-    p->hbm_limit_c = space_parameter_info[13].default_value;
-    p->coolant_limit_c = space_parameter_info[14].default_value;
-    p->boot_parallel = space_parameter_info[15].default_value;
-    p->hold_s = space_parameter_info[16].default_value;
+    p->hk_estimate_period_s = space_parameter_info[4].default_value;
+    p->lease_ttl_s = space_parameter_info[5].default_value;
+    p->lease_renew_s = space_parameter_info[6].default_value;
+    p->lost_after_s = space_parameter_info[7].default_value;
+    p->budget_margin = space_parameter_info[8].default_value;
+    p->soc_target = space_parameter_info[9].default_value;
+    p->soc_reserve = space_parameter_info[10].default_value;
+    p->soc_safe = space_parameter_info[11].default_value;
+    p->charge_share = space_parameter_info[12].default_value;
+    p->die_limit_c = space_parameter_info[13].default_value;
+    p->hbm_limit_c = space_parameter_info[14].default_value;
+    p->coolant_limit_c = space_parameter_info[15].default_value;
+    p->boot_parallel = space_parameter_info[16].default_value;
+    p->hold_s = space_parameter_info[17].default_value;
 }
 
 int space_parameter_index(uint16_t id) {
@@ -988,32 +1037,34 @@ int space_parameter_index(uint16_t id) {
         return 2;
     case 4:
         return 3;
-    case 10:
+    case 5:
         return 4;
-    case 11:
+    case 10:
         return 5;
-    case 12:
+    case 11:
         return 6;
-    case 20:
+    case 12:
         return 7;
-    case 21:
+    case 20:
         return 8;
-    case 22:
+    case 21:
         return 9;
-    case 23:
+    case 22:
         return 10;
-    case 24:
+    case 23:
         return 11;
-    case 30:
+    case 24:
         return 12;
-    case 31:
+    case 30:
         return 13;
-    case 32:
+    case 31:
         return 14;
-    case 40:
+    case 32:
         return 15;
-    case 41:
+    case 40:
         return 16;
+    case 41:
+        return 17;
     default:
         return -1;
     }
@@ -1030,30 +1081,32 @@ double space_parameter_get(const struct space_parameters *p, size_t index) {
     case 3:
         return p->hk_health_period_s;
     case 4:
-        return p->lease_ttl_s;
+        return p->hk_estimate_period_s;
     case 5:
-        return p->lease_renew_s;
+        return p->lease_ttl_s;
     case 6:
-        return p->lost_after_s;
+        return p->lease_renew_s;
     case 7:
-        return p->budget_margin;
+        return p->lost_after_s;
     case 8:
-        return p->soc_target;
+        return p->budget_margin;
     case 9:
-        return p->soc_reserve;
+        return p->soc_target;
     case 10:
-        return p->soc_safe;
+        return p->soc_reserve;
     case 11:
-        return p->charge_share;
+        return p->soc_safe;
     case 12:
-        return p->die_limit_c;
+        return p->charge_share;
     case 13:
-        return p->hbm_limit_c;
+        return p->die_limit_c;
     case 14:
-        return p->coolant_limit_c;
+        return p->hbm_limit_c;
     case 15:
-        return p->boot_parallel;
+        return p->coolant_limit_c;
     case 16:
+        return p->boot_parallel;
+    case 17:
         return p->hold_s;
     default:
         return 0.0;
@@ -1079,42 +1132,45 @@ int space_parameter_set(struct space_parameters *p, size_t index, double value) 
         p->hk_health_period_s = value;
         break;
     case 4:
-        p->lease_ttl_s = value;
+        p->hk_estimate_period_s = value;
         break;
     case 5:
-        p->lease_renew_s = value;
+        p->lease_ttl_s = value;
         break;
     case 6:
-        p->lost_after_s = value;
+        p->lease_renew_s = value;
         break;
     case 7:
-        p->budget_margin = value;
+        p->lost_after_s = value;
         break;
     case 8:
-        p->soc_target = value;
+        p->budget_margin = value;
         break;
     case 9:
-        p->soc_reserve = value;
+        p->soc_target = value;
         break;
     case 10:
-        p->soc_safe = value;
+        p->soc_reserve = value;
         break;
     case 11:
-        p->charge_share = value;
+        p->soc_safe = value;
         break;
     case 12:
-        p->die_limit_c = value;
+        p->charge_share = value;
         break;
     case 13:
-        p->hbm_limit_c = value;
+        p->die_limit_c = value;
         break;
     case 14:
-        p->coolant_limit_c = value;
+        p->hbm_limit_c = value;
         break;
     case 15:
-        p->boot_parallel = value;
+        p->coolant_limit_c = value;
         break;
     case 16:
+        p->boot_parallel = value;
+        break;
+    case 17:
         p->hold_s = value;
         break;
     default:

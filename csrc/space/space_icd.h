@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* First 8 bytes of the SHA-256 of the canonical ICD. */
-#define SPACE_ICD_HASH UINT64_C(0x3f2aafd2bfb8ffd1)
+#define SPACE_ICD_HASH UINT64_C(0x7e618bc5178ae5c0)
 
 #define SPACE_VERSION 1
 #define SPACE_MAX_PAYLOAD 1024
@@ -46,6 +46,10 @@
 #define SPACE_SUB_HK_HEALTH 25
 #define SPACE_SID_HK_HEALTH 5
 #define SPACE_HK_HEALTH_BYTES 978
+#define SPACE_SVC_HK_ESTIMATE 3
+#define SPACE_SUB_HK_ESTIMATE 25
+#define SPACE_SID_HK_ESTIMATE 6
+#define SPACE_HK_ESTIMATE_BYTES 30
 #define SPACE_SVC_EVENT_REPORT 5
 #define SPACE_EVENT_REPORT_BYTES 12
 #define SPACE_SVC_PONG 17
@@ -103,7 +107,7 @@
 #define SPACE_SVC_PARAMETER_SET 20
 #define SPACE_SUB_PARAMETER_SET 3
 #define SPACE_PARAMETER_SET_BYTES 641
-#define SPACE_PARAMETER_COUNT 17
+#define SPACE_PARAMETER_COUNT 18
 
 enum space_error {
     SPACE_ERR_LENGTH = -1, /* not the length that the message has */
@@ -269,6 +273,26 @@ enum space_mode_reason {
     SPACE_MODE_REASON_SHEDDING = 6,
 };
 
+enum space_sensor { /* A value of a board's telemetry that is checked by a balance (docs/estimation.md), by its name there; its unit is in the name. 1 to 6: of the power board; 7 to 10: of a node. */
+    SPACE_SENSOR_BUS_MV = 1,
+    SPACE_SENSOR_BATT_MA = 2,
+    SPACE_SENSOR_ARRAY_MW = 3,
+    SPACE_SENSOR_HOTEL_MW = 4,
+    SPACE_SENSOR_LOAD_MW = 5,
+    SPACE_SENSOR_SOC_CPCT = 6,
+    SPACE_SENSOR_POWER_MW = 7,
+    SPACE_SENSOR_DIE_CDEG = 8,
+    SPACE_SENSOR_HBM_CDEG = 9,
+    SPACE_SENSOR_COOLANT_CDEG = 10,
+};
+
+enum space_sensor_state { /* stuck: it stands still while the balance moves; absent: nothing, or what cannot be. */
+    SPACE_SENSOR_STATE_TRUSTED = 0,
+    SPACE_SENSOR_STATE_STUCK = 1,
+    SPACE_SENSOR_STATE_BIASED = 2,
+    SPACE_SENSOR_STATE_ABSENT = 3,
+};
+
 enum space_event {
     SPACE_EVENT_NODE_BOOT_DONE = 1,
     SPACE_EVENT_NODE_BOOT_FAILED = 2,
@@ -313,6 +337,8 @@ enum space_event {
     SPACE_EVENT_PARAMETER_CHANGED = 4111,
     SPACE_EVENT_CYCLE_SLIP = 4112,
     SPACE_EVENT_STORAGE_FAILED = 4113,
+    SPACE_EVENT_SENSOR_EXCLUDED = 4130,
+    SPACE_EVENT_SENSOR_READMITTED = 4131,
 };
 
 enum space_parameter {
@@ -320,6 +346,7 @@ enum space_parameter {
     SPACE_PARAMETER_HK_NODES_PERIOD_S = 2,
     SPACE_PARAMETER_HK_JOBS_PERIOD_S = 3,
     SPACE_PARAMETER_HK_HEALTH_PERIOD_S = 4,
+    SPACE_PARAMETER_HK_ESTIMATE_PERIOD_S = 5,
     SPACE_PARAMETER_LEASE_TTL_S = 10,
     SPACE_PARAMETER_LEASE_RENEW_S = 11,
     SPACE_PARAMETER_LOST_AFTER_S = 12,
@@ -515,6 +542,27 @@ struct space_hk_health {
 size_t space_hk_health_encode(const struct space_hk_health *m, uint8_t out[static SPACE_MAX_PAYLOAD]);
 int space_hk_health_decode(struct space_hk_health *m, const uint8_t *in, size_t n);
 
+/* What flight has learned of the satellite from telemetry, and which values it does not trust (docs/estimation.md). `known` counts go from 0 (what the satellite's file says) to 255. */
+struct space_hk_estimate {
+    uint32_t capacity_mah; /* mAh; of the battery, at 25 degC */
+    uint8_t capacity_known; /* measurements of it */
+    uint32_t resistance_uohm; /* uohm; of the battery at 25 degC, polarisation included */
+    uint8_t resistance_known; /* 100: as much was learned as the file counts for; rising with what is learned */
+    uint16_t soc_cpct; /* 0.01 %; flight's own state of charge */
+    uint16_t array_permille; /* 0.001; of the nameplate, at the maximum-power point and the array's temperature */
+    uint8_t array_known; /* s; time that it was seen there */
+    int32_t balance_mw; /* mW; array less hotel, nodes and battery: 0 when all sensors are right */
+    uint32_t uncertain_mw; /* mW; taken off the guarantee for what is not trusted */
+    uint8_t bus_mv; /* enum sensor_state; this and the following: the sensors of the power board */
+    uint8_t batt_ma; /* enum sensor_state */
+    uint8_t array_mw; /* enum sensor_state */
+    uint8_t hotel_mw; /* enum sensor_state */
+    uint8_t load_mw; /* enum sensor_state */
+    uint8_t soc; /* enum sensor_state */
+};
+size_t space_hk_estimate_encode(const struct space_hk_estimate *m, uint8_t out[static SPACE_MAX_PAYLOAD]);
+int space_hk_estimate_decode(struct space_hk_estimate *m, const uint8_t *in, size_t n);
+
 /* One event of the flight computer or of a board; its subtype is the severity. */
 struct space_event_report {
     uint16_t event; /* enum event; board events: the board bus's code; flight events: from 4096 */
@@ -615,7 +663,7 @@ int space_channel_clear_decode(struct space_channel_clear *m, const uint8_t *in,
 
 /* One housekeeping report now. */
 struct space_hk_request {
-    uint8_t structure; /* 1..5 */
+    uint8_t structure; /* 1..6 */
 };
 size_t space_hk_request_encode(const struct space_hk_request *m, uint8_t out[static SPACE_MAX_PAYLOAD]);
 int space_hk_request_decode(struct space_hk_request *m, const uint8_t *in, size_t n);
@@ -640,6 +688,7 @@ struct space_parameters {
     double hk_nodes_period_s; /* s; 1..3600 */
     double hk_jobs_period_s; /* s; 1..3600 */
     double hk_health_period_s; /* s; 1..3600 */
+    double hk_estimate_period_s; /* s; 1..3600 */
     double lease_ttl_s; /* s; 1.5..10; time to live of a lease */
     double lease_renew_s; /* s; 0.2..5 */
     double lost_after_s; /* s; 1..60; telemetry older than this: the board is LOST */

@@ -241,6 +241,11 @@ class Node(Board):
         self.hello()
 
 
+def _drawn(node: Node) -> int:
+    """A board that is dead has switched its accelerator off."""
+    return node.power_mw if node.alive else 0
+
+
 @dataclass
 class Power(Board):
     nodes: list[Node] = field(default_factory=list)
@@ -262,14 +267,14 @@ class Power(Board):
     def pages(self) -> None:
         for base in range(0, len(self.nodes), 24):
             page = self.nodes[base : base + 24]
-            rows = [{"mean_ma": 0, "state": int(n.channel_on)} for n in page]
+            rows = [{"mean_ma": _drawn(n) // 90, "state": int(n.channel_on)} for n in page]
             self.send("power_channels", base=base, channels=rows)
 
     def tick(self, t_us: int, dt_us: int) -> None:
         self.t_us = t_us
         if self.silent:
             return
-        load = sum(n.power_mw for n in self.nodes)
+        load = sum(map(_drawn, self.nodes))
         self.send(
             "power_tlm", mode=self.mode, flags=0, tier=0, bus_mv=90_000,
             batt_ma=(int(self.array_mw * 0.95) - load - self.hotel_mw) // 90, batt_cdeg=2000, soc_cpct=self.soc_cpct,

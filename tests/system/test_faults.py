@@ -49,7 +49,7 @@ CAMPAIGN: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("off", NODE | {"for_s": 20, "sensor": "bus_mv"}, ("NODE_POWER_LOST",)),
     ("stuck", NODE | {"for_s": 20, "sensor": "heartbeat"}, ("NODE_HANG",)),
     ("garbage", NODE | {"for_s": 20, "sensor": "die_cdeg"}, ("NODE_OVER_TEMPERATURE",)),
-    ("garbage", POWER | {"for_s": 20, "sensor": "array_mv"}, LOST_AND_BACK),  # its telemetry is not plausible
+    ("garbage", POWER | {"for_s": 20, "sensor": "array_mv"}, ("SENSOR_EXCLUDED", "SENSOR_READMITTED")),
     ("wrong", NODE | {"for_s": 20, "sensor": "ecc_uncorrected", "value": 9}, ("NODE_ECC_UNCORRECTED",)),
     ("wrong", POWER | {"for_s": 5, "sensor": "channel_status", "index": 2, "value": 4}, ("POWER_CHANNEL_TRIPPED",)),
     ("slow", NODE | {"for_s": 20, "sensor": "mean_ma", "value": 3}, ()),
