@@ -75,7 +75,7 @@ struct ctl_supply { /* all mW at the bus */
     int64_t decline;    /* of the array in a tick, of late */
     int64_t guaranteed; /* now */
     int64_t grantable;  /* what new caps may count on: falls at once, rises slowly */
-    int64_t falling;    /* by how much guaranteed fell in this tick, and so may in the next */
+    int64_t falling;    /* by how much guaranteed fell in this tick, and so may in the next ones */
     int64_t available;  /* what the array could give */
     int64_t maximum;    /* its last seen maximum-power point; 0: none yet */
     int64_t outlook;    /* what it gives in the sun, dawn and dusk apart */

@@ -15,6 +15,7 @@
 #define FELL_US 500000u                /* after a fall no cap is raised for so long: what is measured is old */
 /* A string was lost: the power board takes so long to tell which are left. */
 #define FELL_HARD_US (3 * CTL_SECOND_US)
+#define FALL_TICKS 3 /* from a fall of the supply to a lower cap in force: measured, sent, taken */
 #define PROVEN_US (4 * CTL_SECOND_US)
 #define SUN_STEADY_US 400000u /* a tracker that starts anew gives nothing for a tick */
 #define APPETITE_S 100 /* from nothing to the whole charge current, while the battery is not at its voltage limit */
@@ -107,7 +108,7 @@ static void guarantee(struct ctl *c) {
 }
 
 int64_t ctl_lease_limit(const struct ctl *c) {
-    return c->supply.grantable - c->supply.falling;
+    return c->supply.grantable - FALL_TICKS * c->supply.falling;
 }
 
 static void watch_sun(struct ctl *c) {

@@ -50,7 +50,18 @@ static void judge_leases(struct judge *j, double sum_w, double guarantee_w, doub
     j->score.guarantee_w = guarantee_w;
 }
 
-static void sample(struct judge *j, const struct plant_truth *t, uint64_t t_us) {
+/* How many accelerators are between two states. */
+static double count(const struct plant *p, uint32_t nodes, uint8_t from, uint8_t to) {
+    const struct plant_sensors_node *s = plant_node_out(p);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < nodes; i++)
+        n += s[i].accel_state >= from && s[i].accel_state <= to;
+    return n;
+}
+
+static void sample(struct judge *j, const struct plant *p, uint64_t t_us) {
+    const struct plant_truth *t = plant_truth_of(p);
+    const uint32_t nodes = j->limits.nodes;
     if (j->limits.sample_period_us == 0 || t_us < j->next_sample_us || j->sample_count == j->sample_capacity)
         return;
     j->next_sample_us += j->limits.sample_period_us;
@@ -74,6 +85,8 @@ static void sample(struct judge *j, const struct plant_truth *t, uint64_t t_us) 
         .work = t->work_total,
         .lease_sum_w = j->score.lease_sum_w,
         .guaranteed_w = j->score.guarantee_w,
+        .nodes_up = count(p, nodes, BUS_NODE_STATE_IDLE, BUS_NODE_STATE_HALTED),
+        .nodes_booting = count(p, nodes, BUS_NODE_STATE_BOOT, BUS_NODE_STATE_BOOT),
     };
 }
 
@@ -89,5 +102,5 @@ void judge_tick(struct judge *j, const struct plant *p, const uint32_t *cap_mw, 
     if (t->soc < s->soc_min)
         s->soc_min = t->soc;
     judge_leases(j, lease_sum(p, cap_mw, c->nodes), guarantee(c, t), c->dt_us * 1e-6);
-    sample(j, t, t_us);
+    sample(j, p, t_us);
 }

@@ -127,7 +127,7 @@ void world_score(const struct world *w, struct world_score *out);
 /* One row of the truth's time series. */
 struct world_sample {
     double t_s, available_w, used_w, nodes_w, hotel_w, soc, bus_v, batt_w, batt_c, array_c, die_max_c, hbm_max_c,
-        coolant_max_c, radiator_c, sunlight, work, lease_sum_w, guaranteed_w;
+        coolant_max_c, radiator_c, sunlight, work, lease_sum_w, guaranteed_w, nodes_up, nodes_booting;
 };
 size_t world_take_samples(struct world *w, const struct world_sample **rows); /* valid until the next tick */
 

@@ -5,7 +5,6 @@ Data alone, in the shape of ground's report; who may know both packages writes t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,86 +14,16 @@ from flight.optimum.battery import energy_j
 from flight.optimum.bound import CLASSES, Bound
 from flight.optimum.environment import Environment
 from flight.optimum.fly import Flown
+from flight.optimum.ledger import CAUSES, losses_of, on_grid, phases_of, speed_bound, speed_flown
 from hal.icd import Workload
 
 Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
-START_S, DAWN_S, DUSK_S = 480.0, 300.0, 180.0
+_COLOURS = ("load", "lease", "accent", "die", "battery", "guaranteed")
 FOOTER = (
     "Solid: the flight, as it was. Dashed: the bound's plan, a linear program with perfect foresight over fractions of "
     "nodes; no controller delivers more, and none may reach it"
 )
-_KWH = 3.6e6
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Of one phase, as shares of the bound: lost in all; of it what the energy would have given that was not drawn, and
-    what was lost by how it was used. Energies of nodes in kWh."""
-
-    phase: str
-    lost: float
-    not_drawn: float
-    drawn_worse: float
-    flown_kwh: float
-    bound_kwh: float
-
-
-def _on_grid(flown: Flown, env: Environment, name: str) -> Floats:
-    """(K) mean of a sampled truth over the steps."""
-    samples = flown.samples
-    ends = np.arange(len(env.available_w) + 1) * env.step_s
-    total = np.concatenate([[0.0], np.cumsum(samples[name] * np.diff(samples["t_s"], prepend=0.0))])
-    means: Floats = np.diff(np.interp(ends, np.concatenate([[0.0], samples["t_s"]]), total)) / env.step_s
-    return means
-
-
-def speed_flown(flown: Flown, env: Environment) -> Floats:
-    """(K) work per second of all nodes together."""
-    ends = np.arange(len(env.available_w) + 1) * env.step_s
-    work = np.interp(
-        ends, np.concatenate([[0.0], flown.samples["t_s"]]), np.concatenate([[0.0], flown.samples["work"]])
-    )
-    return np.asarray(np.diff(work) / env.step_s)
-
-
-def speed_bound(bound: Bound) -> Floats:
-    """(K) the same of the bound's plan."""
-    return np.asarray(np.sum([bound.series[f"work{c}"] for c in CLASSES if f"work{c}" in bound.series], axis=0))
-
-
-def phases_of(env: Environment) -> dict[str, Bools]:
-    """Every step in one phase."""
-    k = len(env.available_w)
-    t = (np.arange(k) + 0.5) * env.step_s
-    dark = env.available_w < 0.3 * env.available_w.max()
-    phases = {"start": t < START_S}
-    phases["eclipse"] = dark & ~phases["start"]
-    after, before = (max(1, round(s / env.step_s)) for s in (DAWN_S, DUSK_S))
-    came = np.convolve(dark, np.ones(after + 1))[:k] > 0
-    comes = np.convolve(dark[::-1], np.ones(before + 1))[:k][::-1] > 0
-    left = ~phases["start"] & ~dark
-    phases["dawn"] = left & came
-    phases["dusk"] = left & comes & ~came
-    phases["sun"] = left & ~came & ~comes
-    return phases
-
-
-def losses_of(flown: Flown, env: Environment, bound: Bound) -> list[Loss]:
-    """What each phase lost against the bound."""
-    gap = speed_bound(bound) - speed_flown(flown, env)
-    drawn, planned = _on_grid(flown, env, "nodes_w"), bound.series["nodes_w"]
-    found = []
-    for phase, steps in phases_of(env).items():
-        if not steps.any():
-            continue
-        lost = float(gap[steps].sum()) * env.step_s / bound.work
-        mine, plan = (float(w[steps].sum()) * env.step_s for w in (drawn, planned))
-        worth = float(speed_bound(bound)[steps].sum()) * env.step_s / max(plan, 1.0)
-        not_drawn = (plan - mine) * worth / bound.work
-        found.append(Loss(phase, lost, not_drawn, lost - not_drawn, mine / _KWH, plan / _KWH))
-    return found
 
 
 def _charge(bound: Bound, flown: Flown) -> Floats:
@@ -111,7 +40,7 @@ def _series(label: str, colour: str, values: Floats, **options: Any) -> dict[str
 def page_of(flown: Flown, env: Environment, bound: Bound, tiles: list[dict[str, str]]) -> dict[str, Any]:
     """The page's data."""
     t = (np.arange(len(env.available_w)) + 0.5) * env.step_s
-    plan, mine = bound.series, {n: _on_grid(flown, env, n) for n in flown.samples if n != "t_s"}
+    plan, mine = bound.series, {n: on_grid(flown, env, n) for n in flown.samples if n != "t_s"}
     count_on = np.sum([plan[f"on{c}"] for c in CLASSES if f"on{c}" in plan], axis=0)
     charge = _charge(bound, flown)
     held = plan["held_c"]
@@ -124,7 +53,11 @@ def page_of(flown: Flown, env: Environment, bound: Bound, tiles: list[dict[str, 
         ("speed", "Compute", "work units per second", [
             _series("flown", "work", speed_flown(flown, env)),
             _series("plan", "accent", speed_bound(bound), truth=True),
+            _series("nodes up", "lease", mine["nodes_up"], off=True),
             _series("plan: nodes on", "lease", count_on, truth=True, off=True)]),
+        ("lost", "Lost against the plan", "work units per second", [
+            _series(cause, colour, bound.work / env.step_s * loss)
+            for (cause, loss), colour in zip(losses_of(flown, env, bound).items(), _COLOURS, strict=True)]),
         ("soc", "State of charge", "%", [
             _series("flown", "battery", 100 * mine["soc"], fill=True),
             _series("plan", "accent", 50 * (charge[1:] + charge[:-1]), truth=True)]),
@@ -140,7 +73,7 @@ def page_of(flown: Flown, env: Environment, bound: Bound, tiles: list[dict[str, 
         "t": t,
         "eclipses": [[float(a) * env.step_s, float(b) * env.step_s] for a, b in dark.reshape(-1, 2)],
         "tiles": tiles,
-        "charts": [{"id": i, "title": title, "unit": unit, "zero": i != "temperature", "series": series}
+        "charts": [{"id": i, "title": title, "unit": unit, "zero": i not in ("temperature", "lost"), "series": series}
                    for i, title, unit, series in charts],
         "truth": False,
         "heat": None,
@@ -179,12 +112,13 @@ def tiles_of(
         tile("Violations", str(count), "none" if count == 0 else str(flown.score["violations"]),
              "bad" if count else "good"),
     ]  # fmt: skip
-    for loss in losses_of(flown, env, bound):
-        tiles.append(
-            tile(f"Lost: {loss.phase}", f"{100 * loss.lost:.2f} %",
-                 f"{100 * loss.not_drawn:.2f} % by energy not drawn ({loss.flown_kwh:.2f} of {loss.bound_kwh:.2f} "
-                 f"kWh), {100 * loss.drawn_worse:.2f} % by how it was used")
-        )  # fmt: skip
-    for name, lost in class_losses(flown, env, bound).items():
-        tiles.append(tile(f"Lost by {name}", f"{100 * lost:.2f} %", "of the bound, over the whole flight"))
+    losses = losses_of(flown, env, bound)
+    for cause, text in CAUSES.items():
+        tiles.append(tile(f"Lost: {cause}", f"{100 * losses[cause].sum():.2f} %", text))
+    for phase, steps in phases_of(env).items():
+        lost = {cause: 100 * float(loss[steps].sum()) for cause, loss in losses.items()}
+        most = ", ".join(f"{cause} {lost[cause]:.2f}" for cause in sorted(lost, key=lambda c: -abs(lost[c]))[:3])
+        tiles.append(tile(f"Lost: {phase}", f"{sum(lost.values()):.2f} %", f"of it {most}"))
+    for name, share in class_losses(flown, env, bound).items():
+        tiles.append(tile(f"Lost by {name}", f"{100 * share:.2f} %", "of the bound, over the whole flight"))
     return tiles
