@@ -63,6 +63,10 @@ static float resistance(const struct ctl *c) {
     return c->battery.ohm * by_temperature(c->power.tlm.batt_cdeg);
 }
 
+float ctl_resistance_ohm(const struct ctl *c) {
+    return resistance(c);
+}
+
 /* Open-circuit voltage at a state of charge from 0 to 10,000. */
 static float ocv_mv(const struct ctl *c, int32_t cpct) {
     const struct bus_battery_curve *curve = &c->config.curve;

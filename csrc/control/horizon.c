@@ -11,7 +11,6 @@
 #define ECLIPSES 2
 #define ROUNDS 20
 #define LOSS 0.06f         /* of what goes into the battery and comes out again */
-#define DROP_PERMILLE 15   /* of the charger's voltage, that the pack's resistance takes at its charge current */
 #define SLACK_CPCT 100     /* above the reserve */
 #define FULL_SLACK_CPCT 50 /* below the target: full */
 #define FULL_PERMILLE 200  /* of the charge current: a pack that takes no more is full as well */
@@ -40,13 +39,9 @@ static float capacity_mas(const struct ctl *c) {
     return (float)ctl_capacity_mah(c) * 3600 * (1 - below * (0.32f / 4500));
 }
 
-static float resistance_ohm(const struct ctl *c) {
-    return (float)c->config.power.charge_mv * DROP_PERMILLE / 1000 / (float)c->config.power.charge_ma;
-}
-
 int64_t ctl_stored_mws(const struct ctl *c, int64_t from_cpct, int64_t to_cpct, int64_t draw_mw) {
     float middle_mv = open_circuit_mv(c, 0.5f * (float)(from_cpct + to_cpct));
-    float drop_mv = (float)draw_mw / middle_mv * 1000 * resistance_ohm(c);
+    float drop_mv = (float)draw_mw / middle_mv * 1000 * ctl_resistance_ohm(c);
     return (int64_t)(capacity_mas(c) / 10000 * (float)(to_cpct - from_cpct) * ((middle_mv - drop_mv) / 1000));
 }
 
@@ -101,7 +96,7 @@ void ctl_horizon(struct ctl *c) {
                     .hotel_mw = (float)c->power.tlm.hotel_mw,
                     .lease_mw = (float)(c->config.discharge_mw - c->power.tlm.hotel_mw),
                     .capacity_mas = capacity_mas(c),
-                    .ohm = resistance_ohm(c)};
+                    .ohm = ctl_resistance_ohm(c)};
     ctl_fleet_of(c, &r.fleet);
     float low = 0, high = 0;
     for (uint8_t w = 0; w < CTL_WORKLOADS; w++) {

@@ -274,6 +274,8 @@ void ctl_array_learn(struct ctl *c, float dt_s);
 int32_t ctl_own_cpct(const struct ctl *c);
 /* Of the battery at 25 degC: learned, within half and 105 % of what the file says. */
 uint32_t ctl_capacity_mah(const struct ctl *c);
+/* Of the battery, at its temperature. */
+float ctl_resistance_ohm(const struct ctl *c);
 
 /* supply.c */
 void ctl_supply_tick(struct ctl *c);
