@@ -115,6 +115,7 @@ static void take_assign(struct board *b, const struct bus_frame *f) {
     }
     if (assign(b, m.role)) {
         set_role(b, m.role);
+        board_ordered(b, ORDER_ROLE, 1);
     }
     tell_hello(b, f->header.src);
 }
@@ -159,6 +160,7 @@ void board_boot(struct board *b, const struct board_identity *id, const struct b
         count_boot(b);
         power_side_boot(b);
     }
+    board_orders_begin(b);
     tell_hello(b, BUS_ADDRESS_ANY);
 }
 

@@ -8,6 +8,7 @@
 #include "boards/compute_node.h"
 #include "boards/link.h"
 #include "boards/nvm.h"
+#include "boards/orders.h"
 #include "boards/power_board.h"
 #include "boards/update.h"
 
@@ -69,6 +70,7 @@ struct board {
     struct nvm_block blocks[BOARD_BLOCKS];
     struct done_cache done;
     struct update update;
+    uint32_t orders[BOARD_ORDERS]; /* sums of what each sets */
     uint32_t boot_count;
     uint16_t commands_rejected;
     uint8_t reset_cause, reset_due, reset_pending;

@@ -28,7 +28,7 @@ int board_reset_pending(const struct board *b);
 
 size_t board_guard_words(uint8_t kind);
 void board_guard_begin(const struct board *b, uint8_t kind, uint32_t *guard);
-void board_guard_close(struct board *b, uint8_t kind, uint32_t *guard);
+int board_guard_close(struct board *b, uint8_t kind, uint32_t *guard);
 int board_guard_open(struct board *b, uint8_t kind, const uint32_t *guard);
 int board_on_trial(const struct board *b);
 

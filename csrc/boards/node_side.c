@@ -63,6 +63,9 @@ static uint8_t take_config(struct board *b, const struct bus_frame *f) {
     }
     uint8_t code = compute_node_configure(node, &m);
     if (code == BUS_ACK_CODE_OK) {
+        uint8_t now[BUS_MAX_PAYLOAD];
+        size_t n = bus_node_config_encode(&node->config, now);
+        board_ordered(b, ORDER_CONFIG, memcmp(now, f->payload, n) == 0);
         keep_config(b, &before, was_configured);
     }
     return code;
@@ -107,6 +110,8 @@ static int take_lease(struct board *b, const struct bus_frame *f) {
         return 0;
     }
     if (compute_node_lease(&b->as.node.node, b->t_us, b->commands.session, &m) == LEASE_TAKEN) {
+        const struct lease *l = &b->as.node.node.lease;
+        board_ordered(b, ORDER_LEASE, l->cap_mw == m.cap_mw && l->expiry_us == m.expiry_us);
         command_log_raise(&b->commands, m.session);
     }
     return 1;

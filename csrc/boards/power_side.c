@@ -133,6 +133,11 @@ static uint8_t take_config(struct board *b, const struct bus_frame *f) {
     }
     uint8_t code = power_board_configure(power, &m);
     uint8_t now[BUS_MAX_PAYLOAD], was[BUS_MAX_PAYLOAD];
+    if (code == BUS_ACK_CODE_OK) {
+        size_t all = bus_power_config_encode(&power->config, now);
+        board_ordered(b, ORDER_CONFIG, memcmp(now, f->payload, all) == 0);
+        board_ordered(b, ORDER_CHANNEL_TIERS, 1);
+    }
     size_t n = encode_config(&m, now);
     (void)encode_config(&before, was);
     if (code == BUS_ACK_CODE_OK && (!was_configured || memcmp(now, was, n) != 0)) {
@@ -146,6 +151,7 @@ static uint8_t take_curve(struct board *b, const struct bus_frame *f) {
     int error = bus_battery_curve_decode(&m, f->payload, f->header.length);
     uint8_t code = error != 0 ? fault_of(error) : power_board_curve(&b->as.power.power, &m);
     if (code == BUS_ACK_CODE_OK) {
+        board_ordered(b, ORDER_CURVE, 1);
         save_curve(b, &m);
     }
     return code;
@@ -168,6 +174,7 @@ static uint8_t take_shed_tiers(struct board *b, const struct bus_frame *f) {
     int error = bus_shed_tiers_decode(&m, f->payload, f->header.length);
     uint8_t code = error != 0 ? fault_of(error) : power_board_shed_tiers(&b->as.power.power, &m);
     if (code == BUS_ACK_CODE_OK) {
+        board_ordered(b, ORDER_TIERS, 1);
         save_tiers(b, &m);
     }
     return code;
@@ -178,6 +185,7 @@ static uint8_t take_shed_channels(struct board *b, const struct bus_frame *f) {
     int error = bus_shed_channels_decode(&m, f->payload, f->header.length);
     uint8_t code = error != 0 ? fault_of(error) : power_board_shed_channels(&b->as.power.power, &m);
     if (code == BUS_ACK_CODE_OK) {
+        board_ordered(b, ORDER_CHANNEL_TIERS, 1);
         save_shed_channels(b);
     }
     return code;

@@ -66,6 +66,15 @@ static int is_of_this_image(void) {
            memcmp(board.id.firmware_hash, image_header.firmware_hash, sizeof board.id.firmware_hash) == 0;
 }
 
+/* Whether the state is that of this hardware, asked once more: a wrong address would last, and nobody reach it. */
+static int is_of_this_hardware(void) {
+    struct port_facts facts;
+    port_identify(&facts);
+    int asked = facts.role != BUS_ADDRESS_NONE;
+    return board.assignable == !asked && (!asked || board.id.role == facts.role) &&
+           memcmp(board.id.hardware_id, facts.hardware_id, sizeof facts.hardware_id) == 0;
+}
+
 static __attribute__((noinline)) void boot(void) {
     struct board_port port = PORT;
     struct board_identity id = {.kind = BOARD_KIND, .firmware_hash = FIRMWARE_HASH};
@@ -77,7 +86,7 @@ static __attribute__((noinline)) void boot(void) {
     id.image_crc = image_crc(__image_start, image_length(__image_start));
     id.capabilities = CAPABILITIES;
     board_boot(&board, &id, &port, facts.reset_cause);
-    if (!is_of_this_image()) {
+    if (!is_of_this_image() || !is_of_this_hardware()) {
         port_reset(BUS_RESET_CAUSE_CRASH);
     }
     board_guard_begin(&board, BOARD_KIND, guard);
@@ -102,7 +111,9 @@ static void work(const uint8_t *bytes, size_t n) {
     if (IMAGE_FLAVOUR == IMAGE_FLIGHT) {
         flight_poll(&board, port_time_us());
     }
-    board_guard_close(&board, BOARD_KIND, guard);
+    if (board_guard_close(&board, BOARD_KIND, guard) != 0) {
+        port_reset(BUS_RESET_CAUSE_CRASH);
+    }
 }
 
 /* One turn of the loop, and a function of its own: no pointer stays in a register for longer, where it could flip and

@@ -24,6 +24,9 @@ struct port_facts {
  * finds out who this is. */
 void port_start(struct port_facts *out);
 
+/* Finds out once more who this is: hardware id and role. */
+void port_identify(struct port_facts *out);
+
 /* Sends n bytes; returns when the UART has taken the last one. */
 void port_tx(const uint8_t *bytes, size_t n);
 

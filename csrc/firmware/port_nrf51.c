@@ -121,8 +121,8 @@ void port_start(struct port_facts *out) {
     if (!emulated) {
         memcpy(out->hardware_id, (const void *)FICR_DEVICEID, 8);
         out->reset_cause = hardware_cause();
-    } else if (semihost_start(out) != 0) {
-        out->role = BUS_ADDRESS_NONE;
+    } else {
+        (void)semihost_start(out);
     }
     if (emulated && warm == WARM_MAGIC) {
         out->reset_cause = BUS_RESET_CAUSE_BENCH;
@@ -133,6 +133,15 @@ void port_start(struct port_facts *out) {
     start_watchdog();
     start_timer();
     start_uart();
+}
+
+void port_identify(struct port_facts *out) {
+    if (emulated) {
+        semihost_identify(out);
+    } else {
+        memset(out, 0, sizeof *out);
+        memcpy(out->hardware_id, (const void *)FICR_DEVICEID, 8);
+    }
 }
 
 void port_tx(const uint8_t *bytes, size_t n) {

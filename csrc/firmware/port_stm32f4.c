@@ -164,9 +164,7 @@ void port_start(struct port_facts *out) {
     uint32_t csr = reset_flags();
     memset(out, 0, sizeof *out);
     if (emulated) {
-        if (semihost_start(out) != 0) {
-            out->role = BUS_ADDRESS_NONE;
-        }
+        (void)semihost_start(out);
         out->reset_cause = emulated_cause(csr, out->reset_cause);
     } else {
         memcpy(out->hardware_id, (const void *)UNIQUE_ID, sizeof out->hardware_id);
@@ -179,6 +177,15 @@ void port_start(struct port_facts *out) {
     start_watchdog();
     start_systick();
     start_uart();
+}
+
+void port_identify(struct port_facts *out) {
+    if (is_emulated()) {
+        semihost_identify(out);
+    } else {
+        memcpy(out->hardware_id, (const void *)UNIQUE_ID, sizeof out->hardware_id);
+        out->role = BUS_ADDRESS_NONE;
+    }
 }
 
 /* ---- the line */

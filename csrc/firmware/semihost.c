@@ -40,20 +40,35 @@ static const char *hardware_id(const char *p, uint8_t out[static 12]) {
     return *p == ' ' ? p + 1 : NULL;
 }
 
-int semihost_start(struct port_facts *out) {
+/* The text behind who this is, or NULL. */
+static const char *identify(struct port_facts *out) {
     static char line[256];
     uint32_t block[3] = {(uint32_t)(uintptr_t)line, sizeof line, 0}, address, cause;
+    out->role = BUS_ADDRESS_NONE;
     if (call(SYS_GET_CMDLINE, block) != 0) {
-        return -1;
+        return NULL;
     }
     line[sizeof line - 1] = '\0';
     const char *p = hardware_id(number(line, &address), out->hardware_id);
     if (p == NULL) {
-        return -1;
+        return NULL;
     }
     p = number(p, &cause);
     out->role = (uint16_t)address;
     out->reset_cause = (uint8_t)cause;
+    return p;
+}
+
+void semihost_identify(struct port_facts *out) {
+    (void)identify(out);
+}
+
+int semihost_start(struct port_facts *out) {
+    const char *p = identify(out);
+    if (p == NULL) {
+        return -1;
+    }
+    uint32_t block[3];
     size_t length = 0;
     while (p[length] != '\0') {
         ++length;

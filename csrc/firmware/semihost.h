@@ -14,6 +14,9 @@
  * 0, or -1: there is none, or it is malformed. */
 int semihost_start(struct port_facts *out);
 
+/* Asks the host again who this is: hardware id, and role (BUS_ADDRESS_NONE: it does not say). */
+void semihost_identify(struct port_facts *out);
+
 int semihost_read(uint32_t offset, uint8_t *out, size_t n);
 int semihost_write(uint32_t offset, const uint8_t *in, size_t n);
 

@@ -17,7 +17,7 @@ from tests.boards.harness import COMPUTE_NODE, NODE_CONFIG, POWER_BOARD, POWER_C
 from tests.boards.test_assign import assign
 
 KINDS = (COMPUTE_NODE, POWER_BOARD)
-HEAD = 128
+HEAD = 64
 """Bits before a guard's copy."""
 REPAIRED = icd.BoardEvent.BOARD_MEMORY_REPAIRED
 
@@ -35,12 +35,12 @@ class Guarded:
         for _ in range(3):
             self.board.tick()
         lib.board_guard_begin(self.board.c, kind, self.words)
-        self.begin = int(lib.board_bytes(kind)) - len(self.guard) + 16
+        self.begin = int(lib.board_bytes(kind)) - len(self.guard) + 8
         """offset of what is guarded: all of the state but the receiver, and channels that are not there"""
         self.state = ffi.buffer(ffi.cast("uint8_t *", self.board.c) + self.begin, self.words[1])
 
     def close(self) -> None:
-        lib.board_guard_close(self.board.c, self.kind, self.words)
+        assert lib.board_guard_close(self.board.c, self.kind, self.words) == 0
 
     def tick(self) -> list[Frame]:
         """One TICK as a microcontroller takes it."""
