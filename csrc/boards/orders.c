@@ -8,9 +8,9 @@
 #define PARTS 9
 
 #define OF_BOTH                                                                                                        \
-    [ORDER_IDENTITY] = {MEMBER(id.kind),         MEMBER(id.hardware_id), MEMBER(id.firmware_hash),                     \
-                        MEMBER(id.image_crc),    MEMBER(id.capabilities), MEMBER(link.port),                           \
-                        MEMBER(update.slots),    MEMBER(boot_count),     MEMBER(assignable)},                          \
+    [ORDER_IDENTITY] = {MEMBER(id.kind),      MEMBER(id.hardware_id),  MEMBER(id.firmware_hash),                       \
+                        MEMBER(id.image_crc), MEMBER(id.capabilities), MEMBER(link.port),                              \
+                        MEMBER(update.slots), MEMBER(boot_count),      MEMBER(assignable)},                            \
     [ORDER_ROLE] = {MEMBER(id.role), MEMBER(link.role)}
 
 typedef struct board_range parts[PARTS];
@@ -37,10 +37,9 @@ struct board_range board_order_part(const struct board *b, unsigned order, unsig
         return k < PARTS ? OF_POWER[order][k] : none;
     }
     unsigned channels = b->as.power.power.channels.count;
-    const struct board_range tier = {
-        (uint16_t)(offsetof(struct board, as.power.power.channels.list) + k * sizeof(struct lcl) +
-                   offsetof(struct lcl, tier)),
-        sizeof b->as.power.power.channels.list[0].tier};
+    const struct board_range tier = {(uint16_t)(offsetof(struct board, as.power.power.channels.list) +
+                                                k * sizeof(struct lcl) + offsetof(struct lcl, tier)),
+                                     sizeof b->as.power.power.channels.list[0].tier};
     return k < channels && k < POWER_BOARD_MAX_CHANNELS ? tier : none;
 }
 

@@ -277,3 +277,36 @@ def test_an_address_that_is_assigned_lasts(kind: int) -> None:
     assert hello.src == 300
     board.role = 300
     assert [f.src for f in board.send("hello_req")] == [300]
+
+
+@given(bit=st.integers(0, 31))
+def test_another_command_hides_no_damage_to_the_configuration(bit: int) -> None:
+    guarded = leased(300_000)
+    at = guarded.find(NODE_CONFIG["floor_mw"], NODE_CONFIG["max_mw"]) + bit
+    before = guarded.state[at // 8]
+    guarded.receive(guarded.board.wire("node_power", session=1, command_seq=2, on=0), flipped=at)
+    assert guarded.state[at // 8] == before
+    assert repairs(guarded.tick()) == [(0, 1)]
+
+
+@given(bit=st.integers(0, 31))
+def test_a_cap_that_flips_behind_its_lease_is_given_up(bit: int) -> None:
+    guarded = leased(300_000)
+    assert guarded.open() == 0
+    guarded.board.receive(lease(guarded, 200_000, 2))
+    flip(guarded.state, guarded.find(1, 2, 200_000) + 64 + bit)
+    assert lib.board_guard_close(guarded.board.c, guarded.kind, guarded.words) == -1
+
+
+@given(bit=st.integers(0, 31), start=st.integers(0, 60))
+def test_a_pointer_gone_wild_changes_no_configuration(bit: int, start: int) -> None:
+    """The log of commands and what stands behind it, the sums among it, are overwritten with nothing."""
+    guarded = Guarded(POWER_BOARD)
+    at = guarded.find(POWER_CONFIG["capacity_mah"], POWER_CONFIG["charge_ma"])
+    right = guarded.state[at // 8 : at // 8 + 8]
+    assert guarded.open() == 0
+    flip(guarded.state, at + bit)
+    lost = start + ffi.offsetof("struct board_port", "tx") + 64
+    guarded.state[lost : lost + 64] = bytes(64)
+    code = lib.board_guard_close(guarded.board.c, guarded.kind, guarded.words)
+    assert code == -1 or guarded.state[at // 8 : at // 8 + 8] == right
