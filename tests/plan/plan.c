@@ -1,0 +1,62 @@
+/* The planner by itself: its answer for a state of the satellite (test_horizon.py). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/internal.h"
+
+struct situation {
+    uint64_t t_us, entry_us, exit_us, period_us;
+    int64_t array_mw, hotel_mw;
+    int32_t soc_cpct, reserve_cpct, target_cpct;
+    uint16_t working[CTL_WORKLOADS];
+};
+
+struct answer {
+    int64_t sun_mw, dark_mw;
+    uint8_t scarce;
+};
+
+static struct ctl *satellite(const struct ctl_config *config, const struct situation *s) {
+    struct ctl *c = calloc(1, ctl_bytes(config->nodes));
+    if (c == NULL || ctl_init(c, config) != 0)
+        abort();
+    c->t_us = s->t_us;
+    c->set.soc_reserve_cpct = s->reserve_cpct;
+    c->set.soc_target_cpct = s->target_cpct;
+    c->power.tlm.soc_cpct = (uint16_t)s->soc_cpct;
+    c->power.tlm.hotel_mw = (uint32_t)s->hotel_mw;
+    c->power.tlm.batt_cdeg = 2500;
+    c->battery.ohm = (float)config->resistance_uohm * 1e-6f;
+    c->supply.outlook = s->array_mw;
+    c->supply.entry_us = s->entry_us;
+    c->supply.exit_us = s->exit_us;
+    c->supply.period_us = s->period_us;
+    uint16_t node = 0;
+    for (uint8_t w = 0; w < CTL_WORKLOADS; w++)
+        for (uint16_t k = 0; k < s->working[w] && node < config->nodes; k++, node++) {
+            struct ctl_node *n = &c->nodes[node];
+            n->tlm.state = BUS_NODE_STATE_ACTIVE;
+            n->workload = w;
+            n->dynamic_mw = (config->curves[w].least_mw + config->curves[w].most_mw) / 2;
+            n->idle_mw = config->idle_mw;
+            n->thermal_mw = config->node.max_mw;
+        }
+    return c;
+}
+
+void plan_horizon(const struct ctl_config *config, const struct situation *s, struct answer *out) {
+    struct ctl *c = satellite(config, s);
+    ctl_horizon(c);
+    *out = (struct answer){c->supply.sun_mw, c->supply.dark_mw, c->supply.scarce};
+    free(c);
+}
+
+/* Speed of so many nodes of each workload on so many mW (negative: less than their floors), of those that work. */
+float plan_speed(const struct ctl_config *config, const struct situation *s, const uint16_t *on, float watts_mw) {
+    struct ctl *c = satellite(config, s);
+    struct ctl_fleet f;
+    ctl_fleet_of(c, &f);
+    float speed = ctl_fleet_speed(&f, on, watts_mw);
+    free(c);
+    return speed;
+}
