@@ -5,8 +5,9 @@
 #include "boards/bytes.h"
 #include "bus/crc32c.h"
 
-#define SAVE_CPCT 100 /* change of the state of charge that is worth a write */
-#define TIERS_HEAD 9  /* bytes of shed_tiers before its tail: session, command_seq, count */
+#define SAVE_CPCT 100  /* change of the state of charge that is worth a write */
+#define COMMAND_HEAD 8 /* bytes of session and command_seq */
+#define TIERS_HEAD 9   /* bytes of shed_tiers before its tail: session, command_seq, count */
 #define TIER_BYTES 8
 
 /* ---- persistent memory */
@@ -90,22 +91,11 @@ static void save_charge(struct board *b) {
     side->saved_cpct = now_cpct;
 }
 
-static void save_tiers(struct board *b, const struct bus_shed_tiers *m) {
-    struct bus_shed_tiers kept = *m;
+/* A command as it came, but for its session and sequence. */
+static void save_command(struct board *b, enum board_block block, const struct bus_frame *f) {
     uint8_t payload[BUS_MAX_PAYLOAD] = {0};
-    kept.session = 0;
-    kept.command_seq = 0;
-    (void)bus_shed_tiers_encode(&kept, payload);
-    (void)board_store(b, BOARD_BLOCK_TIERS, payload);
-}
-
-static void save_curve(struct board *b, const struct bus_battery_curve *m) {
-    struct bus_battery_curve kept = *m;
-    uint8_t payload[BUS_MAX_PAYLOAD];
-    kept.session = 0;
-    kept.command_seq = 0;
-    (void)bus_battery_curve_encode(&kept, payload);
-    (void)board_store(b, BOARD_BLOCK_CURVE, payload);
+    memcpy(payload + COMMAND_HEAD, f->payload + COMMAND_HEAD, f->header.length - COMMAND_HEAD);
+    (void)board_store(b, block, payload);
 }
 
 static void save_shed_channels(struct board *b) {
@@ -131,17 +121,16 @@ static uint8_t take_config(struct board *b, const struct bus_frame *f) {
     if (error != 0) {
         return fault_of(error);
     }
-    uint8_t code = power_board_configure(power, &m);
-    uint8_t now[BUS_MAX_PAYLOAD], was[BUS_MAX_PAYLOAD];
+    uint8_t code = power_board_configure(power, &m), now[BUS_MAX_PAYLOAD], was[BUS_MAX_PAYLOAD];
     if (code == BUS_ACK_CODE_OK) {
-        size_t all = bus_power_config_encode(&power->config, now);
-        board_ordered(b, ORDER_CONFIG, memcmp(now, f->payload, all) == 0);
+        size_t n = bus_power_config_encode(&power->config, now);
+        board_ordered(b, ORDER_CONFIG, memcmp(now, f->payload, n) == 0);
         board_ordered(b, ORDER_CHANNEL_TIERS, 1);
-    }
-    size_t n = encode_config(&m, now);
-    (void)encode_config(&before, was);
-    if (code == BUS_ACK_CODE_OK && (!was_configured || memcmp(now, was, n) != 0)) {
-        (void)board_store(b, BOARD_BLOCK_CONFIG, now);
+        (void)encode_config(&m, now);
+        (void)encode_config(&before, was);
+        if (!was_configured || memcmp(now, was, n) != 0) {
+            (void)board_store(b, BOARD_BLOCK_CONFIG, now);
+        }
     }
     return code;
 }
@@ -152,7 +141,7 @@ static uint8_t take_curve(struct board *b, const struct bus_frame *f) {
     uint8_t code = error != 0 ? fault_of(error) : power_board_curve(&b->as.power.power, &m);
     if (code == BUS_ACK_CODE_OK) {
         board_ordered(b, ORDER_CURVE, 1);
-        save_curve(b, &m);
+        save_command(b, BOARD_BLOCK_CURVE, f);
     }
     return code;
 }
@@ -175,7 +164,7 @@ static uint8_t take_shed_tiers(struct board *b, const struct bus_frame *f) {
     uint8_t code = error != 0 ? fault_of(error) : power_board_shed_tiers(&b->as.power.power, &m);
     if (code == BUS_ACK_CODE_OK) {
         board_ordered(b, ORDER_TIERS, 1);
-        save_tiers(b, &m);
+        save_command(b, BOARD_BLOCK_TIERS, f);
     }
     return code;
 }
