@@ -12,6 +12,8 @@ from hal.satellite import Satellite, Workload
 BOOT_MIN_MS = 1000  # of the ICD
 HOLLOW = 0.02  # of full speed: a curve that lies so far below its hull is not used in between
 COLD_K = 128  # below the 28 degC of the file
+SIGMA = 5.670374e-8
+EARTH_W_M2 = 57.0  # infrared on a face that stands edge-on, 600 km up: .241 of 237 W/m2
 POLARISED = (25 + 12 + 4) / 25  # all resistance of a 3 Ah cell over that which acts at once (docs/physics.md)
 
 
@@ -103,6 +105,18 @@ def _shed(config: Any, s: Satellite) -> None:
         config.shed_tier[i] = s.shed_tier_of(i)
 
 
+def _cooling(config: Any, s: Satellite) -> None:
+    t, n, c = s.thermal, s.node, config.cooling
+    area_m2 = t.radiator_m2 / t.loops
+    c.loops, c.groups = t.loops, t.groups
+    c.emitted_w_per_k4 = t.emissivity * SIGMA * area_m2
+    c.absorbed_w = t.emissivity * EARTH_W_M2 * area_m2
+    c.radiator_w_per_k, c.flow_w_per_k = t.radiator_w_per_k / t.loops, t.flow_w_per_k / t.loops
+    c.panel_j_per_k, c.loop_j_per_k = t.capacity_j_per_m2_k * area_m2, t.coolant_j_per_k
+    c.die_k_per_w = n.plate_r_k_per_w + n.die_r_k_per_w
+    c.hbm_k_per_w = n.plate_r_k_per_w + n.hbm_r_k_per_w
+
+
 def configuration(rig: Rig, session: int, adopt: bool) -> Any:
     """A `struct ctl_config *`. session: of the bus, above every earlier one; adopt: see csrc/control/control.h."""
     config = ffi.new("struct ctl_config *")
@@ -116,6 +130,7 @@ def configuration(rig: Rig, session: int, adopt: bool) -> Any:
     _power(config.power, s)
     _shed(config, s)
     _workloads(config, s)
+    _cooling(config, s)
     config.curve.count = len(s.battery.ocv_cell_v)
     for i, cell_v in enumerate(s.battery.ocv_cell_v):
         config.curve.ocv_mv[i] = _milli(cell_v * s.battery.series_cells)

@@ -17,8 +17,8 @@ import numpy as np
 
 ICD_NAME = "space-link"
 ICD_VERSION = 1
-ICD_HASH = 0x7E618BC5178AE5C0
-ICD_SHA256 = "7e618bc5178ae5c039ce9cc0fc09b43278966007baa4b54bc3fca35f5587d00f"
+ICD_HASH = 0xEB013C139C96846C
+ICD_SHA256 = "eb013c139c96846c845e8896d5ca53feebed6df6348970baee544dcca73657a4"
 MAX_PAYLOAD = 1024
 
 
@@ -197,7 +197,7 @@ class ModeReason(IntEnum):
 
 
 class Sensor(IntEnum):
-    """A value of a board's telemetry that is checked by a balance (docs/estimation.md), by its name there; its unit is in the name. 1 to 6: of the power board; 7 to 10: of a node."""
+    """A value of a board's telemetry that is checked by a balance (docs/estimation.md), by its name there; its unit is in the name. 1 to 6: of the power board; 7 to 10: of a node; 11: of a node's channel, by the power board."""
 
     BUS_MV = 1
     BATT_MA = 2
@@ -209,6 +209,7 @@ class Sensor(IntEnum):
     DIE_CDEG = 8
     HBM_CDEG = 9
     COOLANT_CDEG = 10
+    CHANNEL_MA = 11
 
 
 class SensorState(IntEnum):
@@ -427,6 +428,12 @@ RECORDS: dict[str, tuple[Field, ...]] = {
         Field('framing_errors', 'u16'),
         Field('noise_errors', 'u16'),
     ),
+    'loop_row': (
+        Field('radiator_permille', 'u16', unit='0.001', doc='heat that its radiator emits at its temperature, over what the file says'),
+        Field('known', 'u8', unit='10 s', doc='time that it was steady and warm enough to tell'),
+        Field('heat_mw', 'u32', unit='mW', doc='of its nodes and its share of the rest, now'),
+        Field('coolant_cdeg', 'i16', unit='0.01 degC', doc='mean at its nodes'),
+    ),
     'parameter_value': (
         Field('parameter', 'u16', enum='parameter'),
         Field('value', 'f64'),
@@ -565,6 +572,13 @@ PACKETS: dict[str, Message] = {
             Field('hotel_mw', 'u8', enum='sensor_state'),
             Field('load_mw', 'u8', enum='sensor_state'),
             Field('soc', 'u8', enum='sensor_state'),
+            Field('nodes_out', 'u16', doc='nodes with a sensor that is not trusted'),
+            Field('die_uk_per_w', 'u32', unit='uK/W', doc='of a die over its coolant, per watt of its node'),
+            Field('training_permille', 'u16', unit='0.001', doc="this and the following: speed of the nodes of a workload over what the file's curve says"),
+            Field('prefill_permille', 'u16', unit='0.001'),
+            Field('decode_permille', 'u16', unit='0.001'),
+            Field('count', 'u8', max=2),
+            Field('loops', 'loop_row', tail=2, count_field='count'),
         ),
     ),
     'event_report': Message(

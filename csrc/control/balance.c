@@ -12,6 +12,7 @@
 #define DT_MAX_US CTL_SECOND_US
 #define UNCERTAIN_PERMILLE 15
 #define ERROR_TAU_S 1.0f
+#define SIGNED_TAU_S 3.0f
 #define HOTEL_TAU_S 300.0f
 #define VOLTS_SHARE 32     /* a node's input may differ from the bus by a 32nd: it is told five times a second */
 #define CURRENT_SHARE 0.4f /* of what both currents differ by, that the voltage must tell apart */
@@ -149,6 +150,8 @@ static void check_load(struct ctl *c, int64_t left_mw, const struct seen *seen, 
     float open = (float)open_mw(c), dt_s = (float)dt_us * 1e-6f;
     int64_t apart = (int64_t)c->power.tlm.load_mw - seen->nodes_mw;
     follow(&b->load_error_mw, magnitude((float)(left_mw - c->power.tlm.load_mw)), dt_s, ERROR_TAU_S);
+    follow(&b->load_left_mw, (float)(left_mw - c->power.tlm.load_mw), dt_s, SIGNED_TAU_S);
+    follow(&b->nodes_left_mw, (float)(left_mw - seen->nodes_mw), dt_s, SIGNED_TAU_S);
     follow(&b->nodes_error_mw, magnitude((float)(left_mw - seen->nodes_mw)), dt_s, ERROR_TAU_S);
     int wrong = load->bad_us > CTL_ABSENT_US || (b->load_error_mw > open && b->nodes_error_mw < 0.5f * open);
     load->wrong_us = wrong ? load->wrong_us + dt_us : 0;

@@ -25,6 +25,7 @@ int ctl_init(struct ctl *c, const struct ctl_config *config) {
         ctl_node_forget(&c->nodes[i]);
     ctl_balance_init(c);
     ctl_estimate_init(c);
+    ctl_heat_init(c);
     struct space_parameters p;
     space_parameters_default(&p);
     ctl_set_parameters(c, &p);
@@ -75,6 +76,7 @@ int ctl_step(void *ctl, uint64_t t_us, const struct bus_batch *rx, struct bus_ba
         ctl_identify_tick(c, board);
     }
     ctl_guard_tick(c);
+    ctl_cooling_tick(c);
     ctl_supply_tick(c);
     ctl_mode_tick(c);
     ctl_plan_tick(c);

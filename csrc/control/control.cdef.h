@@ -16,6 +16,12 @@ struct ctl_curve {
     struct ctl_piece pieces[...];
     ...;
 };
+struct ctl_cooling {
+    uint8_t loops, groups;
+    float emitted_w_per_k4, absorbed_w, radiator_w_per_k, flow_w_per_k, panel_j_per_k, loop_j_per_k;
+    float die_k_per_w, hbm_k_per_w;
+    ...;
+};
 struct ctl_config {
     uint16_t nodes;
     uint32_t session, tick_us;
@@ -31,6 +37,7 @@ struct ctl_config {
     int32_t array_ppm_per_k;
     uint32_t idle_mw;
     struct ctl_curve curves[...];
+    struct ctl_cooling cooling;
     uint8_t adopt;
     ...;
 };
@@ -42,7 +49,7 @@ struct ctl_job {
 enum ctl_phase { CTL_PHASE_OFF, CTL_PHASE_START, CTL_PHASE_UP, CTL_PHASE_STOP, ... };
 enum ctl_clear { CTL_CLEAR_NONE, CTL_CLEAR_WANTED, CTL_CLEAR_REFUSED, ... };
 struct ctl_node {
-    struct bus_node_tlm tlm;
+    struct bus_node_tlm tlm, heard;
     uint64_t tlm_us, lease_us;
     uint32_t lease_seq, lease_mw, target_mw, thermal_mw, demand_mw, penalty_mw, in_force_mw;
     uint32_t idle_mw, dynamic_mw;

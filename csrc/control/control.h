@@ -39,6 +39,19 @@ struct ctl_curve {
     struct ctl_piece pieces[CTL_PIECES];
 };
 
+#define CTL_LOOPS 2
+
+/* The cooling of a loop; its nodes are those of its groups, node i in group i % groups. */
+struct ctl_cooling {
+    uint8_t loops, groups;
+    float emitted_w_per_k4; /* of a loop's radiator */
+    float absorbed_w;       /* infrared of the Earth, by a loop's radiator */
+    float radiator_w_per_k; /* coolant to panels, of a loop */
+    float flow_w_per_k;     /* mass flow times heat capacity, of a loop */
+    float panel_j_per_k, loop_j_per_k;
+    float die_k_per_w, hbm_k_per_w; /* over the coolant, per watt of the node (HBM: in training) */
+};
+
 /* What the satellite's file says, in the units of the bus. */
 struct ctl_config {
     uint16_t nodes;
@@ -60,6 +73,7 @@ struct ctl_config {
     int32_t array_ppm_per_k;  /* change of its maximum power */
     uint32_t idle_mw;         /* draw of an accelerator that does nothing */
     struct ctl_curve curves[CTL_WORKLOADS];
+    struct ctl_cooling cooling;
     uint8_t adopt; /* nothing is known of earlier sessions: nodes that are found running are wanted on */
 };
 
@@ -92,14 +106,36 @@ struct ctl_lease {
     uint32_t cap_mw;
 };
 
+/* A value that a balance checks. */
+struct ctl_sensor {
+    int32_t last;      /* as it was read */
+    uint32_t still_us; /* since it changed */
+    uint32_t bad_us;   /* of late, that it read what cannot be */
+    uint32_t wrong_us, right_us;
+    uint8_t state; /* SPACE_SENSOR_STATE_* */
+};
+
+enum { CTL_POWER = 0, CTL_DIE = 1, CTL_HBM = 2, CTL_COOLANT = 3, CTL_CHANNEL = 4, CTL_NODE_SENSORS = 5 };
+
 struct ctl_node {
-    struct bus_node_tlm tlm; /* last good one */
-    uint64_t tlm_us;         /* its time on board; 0: none since the board was identified */
-    uint64_t lease_us;       /* when the last lease was sent */
-    uint64_t phase_us;       /* when the phase began */
-    uint64_t retry_us;       /* no command to this node before */
-    uint64_t boot_us;        /* no new boot before */
-    uint64_t over_us;        /* over its cap since; 0: it is not */
+    struct bus_node_tlm tlm;   /* what is gone by: heard, with what does not fit the rest replaced */
+    struct bus_node_tlm heard; /* last good one */
+    struct ctl_sensor sensors[CTL_NODE_SENSORS];
+    uint64_t heated_us;               /* when its workload began */
+    uint64_t channel_us, compared_us; /* when its channel was told, and compared */
+    uint32_t before_mw;               /* this and the following: what was last gone by */
+    int16_t before_die_cdeg, before_hbm_cdeg, before_coolant_cdeg;
+    float settled_mw;             /* its draw behind the lags of plate and die */
+    float die_off_k, hbm_off_k;   /* of late: less what its draw and coolant make of them */
+    float worked_mu, expected_mu; /* of late: what it did, and what its draw is good for */
+    uint32_t progress_mu, progress_job;
+    uint8_t heated;    /* workload of heated_us */
+    uint64_t tlm_us;   /* its time on board; 0: none since the board was identified */
+    uint64_t lease_us; /* when the last lease was sent */
+    uint64_t phase_us; /* when the phase began */
+    uint64_t retry_us; /* no command to this node before */
+    uint64_t boot_us;  /* no new boot before */
+    uint64_t over_us;  /* over its cap since; 0: it is not */
     struct ctl_lease leases[CTL_LEASES];
     struct ctl_job job;   /* what it shall run */
     uint32_t lease_seq;   /* last sent */

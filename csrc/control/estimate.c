@@ -253,10 +253,16 @@ void ctl_estimate_init(struct ctl *c) {
     c->array.share = 1;
 }
 
+static uint16_t speed_permille(const struct ctl *c, uint8_t workload) {
+    float expected = c->heat.expected_mu[workload];
+    float share = expected > 0 ? c->heat.worked_mu[workload] / expected : 1;
+    return (uint16_t)ctl_clamp((int64_t)(share * 1000 + 0.5f), 0, UINT16_MAX);
+}
+
 size_t ctl_hk_estimate(const struct ctl *c, uint8_t out[static SPACE_MAX_PAYLOAD]) {
     const struct ctl_sensor *s = c->balance.sensors;
     float known = c->battery.sum_xx * KNOWN;
-    const struct space_hk_estimate hk = {
+    struct space_hk_estimate hk = {
         .capacity_mah = (uint32_t)c->battery.capacity_mah,
         .capacity_known = c->battery.capacity_known,
         .resistance_uohm = (uint32_t)(c->battery.ohm * 1e6f + 0.5f),
@@ -272,6 +278,21 @@ size_t ctl_hk_estimate(const struct ctl *c, uint8_t out[static SPACE_MAX_PAYLOAD
         .hotel_mw = s[3].state,
         .load_mw = s[4].state,
         .soc = s[5].state,
+        .nodes_out = ctl_nodes_out(c),
+        .die_uk_per_w = (uint32_t)(c->heat.die_k_per_w * 1e6f + 0.5f),
+        .training_permille = speed_permille(c, BUS_WORKLOAD_TRAINING),
+        .prefill_permille = speed_permille(c, BUS_WORKLOAD_PREFILL),
+        .decode_permille = speed_permille(c, BUS_WORKLOAD_DECODE),
+        .count = c->config.cooling.loops,
     };
+    for (uint8_t l = 0; l < hk.count; l++) {
+        const struct ctl_loop *loop = &c->heat.loops[l];
+        hk.loops[l] = (struct space_loop_row){
+            .radiator_permille = (uint16_t)ctl_clamp((int64_t)(loop->share * 1000 + 0.5f), 0, UINT16_MAX),
+            .known = (uint8_t)(loop->known_s / 10),
+            .heat_mw = loop->heat_w > 0 ? (uint32_t)(loop->heat_w * 1000) : 0,
+            .coolant_cdeg = (int16_t)ctl_clamp((int64_t)(loop->coolant_c * 100), INT16_MIN, INT16_MAX),
+        };
+    }
     return space_hk_estimate_encode(&hk, out);
 }

@@ -103,20 +103,12 @@ struct ctl_supply { /* all mW at the bus */
 
 #define CTL_POWER_SENSORS (SPACE_SENSOR_SOC_CPCT - SPACE_SENSOR_BUS_MV + 1)
 
-/* A value that a balance checks. */
-struct ctl_sensor {
-    int32_t last;      /* as it was read */
-    uint32_t still_us; /* since it changed */
-    uint32_t bad_us;   /* of late, that it read what cannot be */
-    uint32_t wrong_us, right_us;
-    uint8_t state; /* SPACE_SENSOR_STATE_* */
-};
-
 struct ctl_balance {
     struct ctl_sensor sensors[CTL_POWER_SENSORS]; /* by SPACE_SENSOR_* - SPACE_SENSOR_BUS_MV */
     float residual_mw;                            /* array less hotel, nodes and battery, now */
     float beyond_mw;                              /* its magnitude, less what nodes may have told late */
     float error_mw;                               /* that of late; the following too */
+    float load_left_mw, nodes_left_mw;            /* signed: what channels and nodes leave of the balance, of late */
     float load_error_mw, nodes_error_mw;          /* channels less nodes; the residual with nodes for channels */
     float hotel_error_mw, rest_error_mw;          /* hotel less what it usually is; the residual with that */
     float slow_nodes_mw;
@@ -154,6 +146,21 @@ struct ctl_array {
     float share, seen_s, peak_s;
 };
 
+struct ctl_loop {
+    float share; /* of the emission that the file says, that its radiator has */
+    float known_s;
+    float heat_w, coolant_c;
+    float before_c; /* coolant at looked_us */
+};
+
+struct ctl_heat {
+    float die_k_per_w, hbm_k_per_w[CTL_WORKLOADS]; /* over the coolant */
+    float seen_s[CTL_WORKLOADS];                   /* node seconds of it */
+    float worked_mu[CTL_WORKLOADS], expected_mu[CTL_WORKLOADS];
+    struct ctl_loop loops[CTL_LOOPS];
+    uint64_t looked_us;
+};
+
 struct ctl {
     struct ctl_config config;
     struct ctl_settings set;
@@ -162,6 +169,7 @@ struct ctl {
     struct ctl_balance balance;
     struct ctl_battery battery;
     struct ctl_array array;
+    struct ctl_heat heat;
     uint64_t t_us, start_us, steady_us;
     uint32_t session;
     uint8_t started, mode, mode_reason, commanded_safe, derated, low_told;
@@ -266,6 +274,15 @@ int ctl_sensor_readmit(struct ctl *c, struct ctl_sensor *s, uint16_t source, uns
 /* balance.c: sensors against each other. since_us: since the power board's telemetry before. */
 void ctl_balance_init(struct ctl *c);
 void ctl_balance(struct ctl *c, uint64_t since_us);
+/* nodes.c: a node's sensors against its channel, its neighbours and each other. */
+void ctl_heat_init(struct ctl *c);
+void ctl_node_check(struct ctl *c, uint16_t node, uint64_t since_us);
+uint16_t ctl_nodes_out(const struct ctl *c);
+
+/* cooling.c: what radiators emit. */
+uint8_t ctl_loop_of(const struct ctl *c, uint16_t node);
+void ctl_cooling_tick(struct ctl *c);
+
 /* estimate.c: what is learned of battery and array. out: the sensor that is replaced by the balance, or 0. */
 void ctl_estimate_init(struct ctl *c);
 void ctl_battery_compare(struct ctl *c, float measured_ma, float balanced_ma, float dt_s);

@@ -18,11 +18,10 @@ void ctl_node_forget(struct ctl_node *n) {
     n->coolant_pct = 100;
 }
 
+/* What a sensor reads that cannot be is no matter of the frame: nodes.c sees to it. */
 static int plausible(const struct ctl *c, const struct bus_node_tlm *t) {
     return t->state <= BUS_NODE_STATE_FAULT && t->workload <= BUS_WORKLOAD_DECODE &&
-           t->power_mw <= 8 * (int64_t)c->config.node.max_mw && t->cap_mw <= 2 * (int64_t)c->config.node.max_mw &&
-           t->die_cdeg > -15000 && t->die_cdeg < 20000 && t->hbm_cdeg > -15000 && t->hbm_cdeg < 20000 &&
-           t->coolant_cdeg > -15000 && t->coolant_cdeg < 20000;
+           t->cap_mw <= 2 * (int64_t)c->config.node.max_mw;
 }
 
 static int is_up(const struct ctl_node *n) {
@@ -58,8 +57,9 @@ static void on_telemetry(struct ctl *c, uint16_t node, const struct bus_header *
     int first = n->tlm_us == 0;
     int job = t.state != n->tlm.state || (t.flags & ~n->tlm.flags & BUS_NODE_FLAG_JOB_DONE);
     uint64_t dt_us = first ? 0 : at_us - n->tlm_us;
-    n->tlm = t;
+    n->heard = t;
     n->tlm_us = at_us;
+    ctl_node_check(c, node, dt_us);
     l->tlm_us = at_us;
     if (first || job)
         c->attention |= CTL_ATTENTION_JOB;

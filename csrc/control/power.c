@@ -37,6 +37,7 @@ static void on_channels(struct ctl *c, const struct bus_header *h, const uint8_t
         struct ctl_node *n = &c->nodes[p.base + k];
         n->channel = p.channels[k].state;
         n->channel_ma = p.channels[k].mean_ma;
+        n->channel_us = c->t_us;
         if (!n->channel_known) { /* what was on before this session stays on until its node has been heard */
             int off = n->channel == BUS_CHANNEL_STATE_OFF || n->channel == BUS_CHANNEL_STATE_QUARANTINED;
             n->mask = !off;

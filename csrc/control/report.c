@@ -84,22 +84,23 @@ size_t ctl_hk_power(const struct ctl *c, uint8_t out[static SPACE_MAX_PAYLOAD]) 
 
 static struct space_node_row row(const struct ctl *c, uint16_t i) {
     const struct ctl_node *n = &c->nodes[i];
+    const struct bus_node_tlm *t = &n->heard;
     return (struct space_node_row){
         .node = i,
         .status = c->links[1 + i].status,
-        .state = n->tlm.state,
+        .state = t->state,
         .channel = n->channel,
-        .workload = n->tlm.workload,
-        .flags = n->tlm.flags,
+        .workload = t->workload,
+        .flags = t->flags,
         .wanted = n->wanted,
-        .power_mw = n->tlm.power_mw,
-        .cap_mw = n->tlm.cap_mw,
+        .power_mw = t->power_mw,
+        .cap_mw = t->cap_mw,
         .lease_mw = n->lease_mw,
-        .die_cdeg = n->tlm.die_cdeg,
-        .hbm_cdeg = n->tlm.hbm_cdeg,
-        .coolant_cdeg = n->tlm.coolant_cdeg,
-        .job_id = n->tlm.job_id,
-        .progress_mu = n->tlm.progress_mu,
+        .die_cdeg = t->die_cdeg,
+        .hbm_cdeg = t->hbm_cdeg,
+        .coolant_cdeg = t->coolant_cdeg,
+        .job_id = t->job_id,
+        .progress_mu = t->progress_mu,
     };
 }
 

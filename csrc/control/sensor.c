@@ -2,7 +2,8 @@
 #include "control/internal.h"
 
 #define READMIT_US (30 * CTL_SECOND_US)
-#define STILL_US (2 * CTL_SECOND_US) /* unchanged for: stuck */
+#define STILL_US (2 * CTL_SECOND_US)  /* unchanged for: stuck */
+#define MOVES_US (20 * CTL_SECOND_US) /* one that is right changes within that */
 
 static void tell(struct ctl *c, uint16_t code, uint16_t source, unsigned which, int64_t residual) {
     ctl_event(c, code, source, (int32_t)which, (int32_t)ctl_clamp(residual, INT32_MIN, INT32_MAX));
@@ -33,7 +34,7 @@ void ctl_sensor_exclude(struct ctl *c, struct ctl_sensor *s, uint16_t source, un
 
 int ctl_sensor_readmit(struct ctl *c, struct ctl_sensor *s, uint16_t source, unsigned which, int right, uint32_t dt_us,
                        int64_t residual) {
-    int agrees = right && s->bad_us == 0 && s->still_us < STILL_US;
+    int agrees = right && s->bad_us == 0 && s->still_us < MOVES_US;
     s->right_us = agrees ? s->right_us + dt_us : 0;
     if (s->right_us < READMIT_US)
         return 0;

@@ -160,6 +160,20 @@ static inline void get_health_row(struct space_health_row *r, const uint8_t *p) 
     r->noise_errors = get_u16(p + 52);
 }
 
+static inline void put_loop_row(uint8_t *p, const struct space_loop_row *r) {
+    put_u16(p, r->radiator_permille);
+    p[2] = r->known;
+    put_u32(p + 3, r->heat_mw);
+    put_u16(p + 7, (uint16_t)r->coolant_cdeg);
+}
+
+static inline void get_loop_row(struct space_loop_row *r, const uint8_t *p) {
+    r->radiator_permille = get_u16(p);
+    r->known = p[2];
+    r->heat_mw = get_u32(p + 3);
+    r->coolant_cdeg = (int16_t)get_u16(p + 7);
+}
+
 static inline void put_parameter_value(uint8_t *p, const struct space_parameter_value *r) {
     put_u16(p, r->parameter);
     put_f64(p + 2, r->value);
@@ -490,7 +504,17 @@ int space_hk_health_decode(struct space_hk_health *m, const uint8_t *in, size_t 
     return check_hk_health(m);
 }
 
+static int check_hk_estimate(const struct space_hk_estimate *m) {
+    if (m->count > 2u) {
+        return SPACE_ERR_RANGE;
+    }
+    return 0;
+}
+
 size_t space_hk_estimate_encode(const struct space_hk_estimate *m, uint8_t out[static SPACE_MAX_PAYLOAD]) {
+    if (check_hk_estimate(m) != 0) {
+        return 0;
+    }
     out[0] = 6;
     put_u32(out + 1, m->capacity_mah);
     out[5] = m->capacity_known;
@@ -507,11 +531,21 @@ size_t space_hk_estimate_encode(const struct space_hk_estimate *m, uint8_t out[s
     out[27] = m->hotel_mw;
     out[28] = m->load_mw;
     out[29] = m->soc;
-    return 30u;
+    put_u16(out + 30, m->nodes_out);
+    put_u32(out + 32, m->die_uk_per_w);
+    put_u16(out + 36, m->training_permille);
+    put_u16(out + 38, m->prefill_permille);
+    put_u16(out + 40, m->decode_permille);
+    out[42] = m->count;
+    uint8_t *at = out + 43;
+    for (size_t i = 0; i < m->count; i++, at += 9) {
+        put_loop_row(at, &m->loops[i]);
+    }
+    return 43u + 9u * (size_t)m->count;
 }
 
 int space_hk_estimate_decode(struct space_hk_estimate *m, const uint8_t *in, size_t n) {
-    if (n != 30u) {
+    if (n < 43u) {
         return SPACE_ERR_LENGTH;
     }
     if (in[0] != 6) {
@@ -532,7 +566,23 @@ int space_hk_estimate_decode(struct space_hk_estimate *m, const uint8_t *in, siz
     m->hotel_mw = in[27];
     m->load_mw = in[28];
     m->soc = in[29];
-    return 0;
+    m->nodes_out = get_u16(in + 30);
+    m->die_uk_per_w = get_u32(in + 32);
+    m->training_permille = get_u16(in + 36);
+    m->prefill_permille = get_u16(in + 38);
+    m->decode_permille = get_u16(in + 40);
+    m->count = in[42];
+    if (m->count > 2u) {
+        return SPACE_ERR_RANGE;
+    }
+    if (n != 43u + 9u * (size_t)m->count) {
+        return SPACE_ERR_LENGTH;
+    }
+    const uint8_t *at = in + 43;
+    for (size_t i = 0; i < m->count; i++, at += 9) {
+        get_loop_row(&m->loops[i], at);
+    }
+    return check_hk_estimate(m);
 }
 
 size_t space_event_report_encode(const struct space_event_report *m, uint8_t out[static SPACE_MAX_PAYLOAD]) {

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* First 8 bytes of the SHA-256 of the canonical ICD. */
-#define SPACE_ICD_HASH UINT64_C(0x7e618bc5178ae5c0)
+#define SPACE_ICD_HASH UINT64_C(0xeb013c139c96846c)
 
 #define SPACE_VERSION 1
 #define SPACE_MAX_PAYLOAD 1024
@@ -49,7 +49,7 @@
 #define SPACE_SVC_HK_ESTIMATE 3
 #define SPACE_SUB_HK_ESTIMATE 25
 #define SPACE_SID_HK_ESTIMATE 6
-#define SPACE_HK_ESTIMATE_BYTES 30
+#define SPACE_HK_ESTIMATE_BYTES 61
 #define SPACE_SVC_EVENT_REPORT 5
 #define SPACE_EVENT_REPORT_BYTES 12
 #define SPACE_SVC_PONG 17
@@ -273,7 +273,7 @@ enum space_mode_reason {
     SPACE_MODE_REASON_SHEDDING = 6,
 };
 
-enum space_sensor { /* A value of a board's telemetry that is checked by a balance (docs/estimation.md), by its name there; its unit is in the name. 1 to 6: of the power board; 7 to 10: of a node. */
+enum space_sensor { /* A value of a board's telemetry that is checked by a balance (docs/estimation.md), by its name there; its unit is in the name. 1 to 6: of the power board; 7 to 10: of a node; 11: of a node's channel, by the power board. */
     SPACE_SENSOR_BUS_MV = 1,
     SPACE_SENSOR_BATT_MA = 2,
     SPACE_SENSOR_ARRAY_MW = 3,
@@ -284,6 +284,7 @@ enum space_sensor { /* A value of a board's telemetry that is checked by a balan
     SPACE_SENSOR_DIE_CDEG = 8,
     SPACE_SENSOR_HBM_CDEG = 9,
     SPACE_SENSOR_COOLANT_CDEG = 10,
+    SPACE_SENSOR_CHANNEL_MA = 11,
 };
 
 enum space_sensor_state { /* stuck: it stands still while the balance moves; absent: nothing, or what cannot be. */
@@ -414,6 +415,13 @@ struct space_health_row {
     uint16_t overruns;
     uint16_t framing_errors;
     uint16_t noise_errors;
+};
+
+struct space_loop_row {
+    uint16_t radiator_permille; /* 0.001; heat that its radiator emits at its temperature, over what the file says */
+    uint8_t known; /* 10 s; time that it was steady and warm enough to tell */
+    uint32_t heat_mw; /* mW; of its nodes and its share of the rest, now */
+    int16_t coolant_cdeg; /* 0.01 degC; mean at its nodes */
 };
 
 struct space_parameter_value {
@@ -559,6 +567,13 @@ struct space_hk_estimate {
     uint8_t hotel_mw; /* enum sensor_state */
     uint8_t load_mw; /* enum sensor_state */
     uint8_t soc; /* enum sensor_state */
+    uint16_t nodes_out; /* nodes with a sensor that is not trusted */
+    uint32_t die_uk_per_w; /* uK/W; of a die over its coolant, per watt of its node */
+    uint16_t training_permille; /* 0.001; this and the following: speed of the nodes of a workload over what the file's curve says */
+    uint16_t prefill_permille; /* 0.001 */
+    uint16_t decode_permille; /* 0.001 */
+    uint8_t count; /* ..2 */
+    struct space_loop_row loops[2];
 };
 size_t space_hk_estimate_encode(const struct space_hk_estimate *m, uint8_t out[static SPACE_MAX_PAYLOAD]);
 int space_hk_estimate_decode(struct space_hk_estimate *m, const uint8_t *in, size_t n);

@@ -117,6 +117,40 @@ def test_half_an_array_is_known_from_the_time_it_is_all_wanted(fly):
     assert flown.told == []
 
 
+@pytest.mark.parametrize("part", [1.0, 0.8, 0.6])
+def test_what_a_radiator_emits_is_learned(fly, part: float):
+    whole = find("dawn-dusk-600-worst-eclipse").rig(16, 1)
+    area_m2 = whole.satellite.thermal.radiator_m2 * part
+    flown = fly(_changed(whole, "thermal", radiator_m2=area_m2), whole).until(2400)
+    loops = flown.estimate["loops"]
+    assert len(loops) == 2
+    for loop in loops:
+        assert loop["known"] > 60
+        assert loop["radiator_permille"] == pytest.approx(1000 * part, rel=0.05)
+    assert flown.told == []
+
+
+def test_how_hot_dies_get_is_learned(fly):
+    new = find("dawn-dusk-600-worst-eclipse").rig(16, 1)
+    worse = _changed(new, "node", die_r_k_per_w=new.satellite.node.die_r_k_per_w * 1.15)
+    flown = fly(worse, new).until(2400)
+    assert flown.estimate["die_uk_per_w"] == pytest.approx(1e6 * (0.006 + 0.022 * 1.15), rel=0.03)
+    assert flown.told == []
+
+
+@pytest.mark.parametrize("speed", [0.733, 0.70, 0.66, 0.63])
+def test_speed_is_held_against_the_curves_of_the_file(fly, speed: float):
+    """Training does .733 of its speed on .6 of its power, where half an array holds it; the file says something else."""
+    rig = find("half-budget").rig(16, 1)
+    training = replace(rig.satellite.workload[0], share=(0.0, 0.6, 1.0), speed=(0.0, speed, 1.0))
+    believed = replace(rig, satellite=replace(rig.satellite, workload=(training, *rig.satellite.workload[1:])))
+    flown = fly(rig, believed).until(2400)
+    e = flown.estimate
+    assert e["training_permille"] == pytest.approx(733 / speed, abs=35)
+    assert e["prefill_permille"] == pytest.approx(1000, abs=20)
+    assert flown.told == []
+
+
 # ------------------------------------------------------------------ no false alarm
 @pytest.mark.parametrize("case", [c for c in CASES if c.name != "stuck-sensor"], ids=lambda c: c.name)
 def test_nothing_is_found_where_every_sensor_is_right(fly, case):
@@ -207,4 +241,70 @@ def test_a_battery_that_counts_garbage_sheds_nothing(fly):
     assert flown.executive.loop.status().mode == icd.Mode.NOMINAL
     assert flown.world.truth_now.soc == pytest.approx(flown.executive.loop.status().soc_cpct / 1e4, abs=0.03)
     assert all(flown.executive.loop.nodes[i].tlm.state == icd.NodeState.ACTIVE for i in range(16))
+    assert flown.violations == {}
+
+
+# ------------------------------------------------------------------ sensors of nodes
+# node1 prefills, node9 trains, node12 decodes; each shares its stream of coolant with another node
+NODE = [
+    ("node1", "mean_ma", Sensor.POWER_MW, "off", None),
+    ("node9", "mean_ma", Sensor.POWER_MW, "bias", -2000),
+    ("node12", "mean_ma", Sensor.POWER_MW, "scale", 0.5),
+    ("node1", "die_cdeg", Sensor.DIE_CDEG, "off", None),
+    ("node9", "die_cdeg", Sensor.DIE_CDEG, "bias", -1500),
+    ("node12", "die_cdeg", Sensor.DIE_CDEG, "bias", 1500),
+    ("node1", "hbm_cdeg", Sensor.HBM_CDEG, "bias", -1800),
+    ("node9", "hbm_cdeg", Sensor.HBM_CDEG, "off", None),
+    ("node12", "hbm_cdeg", Sensor.HBM_CDEG, "scale", 0.5),
+    ("node1", "coolant_cdeg", Sensor.COOLANT_CDEG, "bias", 1500),
+    ("node9", "coolant_cdeg", Sensor.COOLANT_CDEG, "off", None),
+    ("node12", "coolant_cdeg", Sensor.COOLANT_CDEG, "bias", -1500),
+    ("node12", "coolant_cdeg", Sensor.COOLANT_CDEG, "garbage", None),
+]
+HEAT_FOUND_S = 12.0
+
+
+@pytest.mark.parametrize(("board", "sensor", "which", "kind", "value"), NODE)
+def test_a_broken_sensor_of_a_node_is_found_and_taken_back(fly, board, sensor, which, kind, value):
+    flown = fly(find("dawn-dusk-600-worst-eclipse").rig(16, 1)).until(2000)
+    assert flown.told == []
+    flown.world.fault(kind, board=board, sensor=sensor, value=value, for_s=60)
+    flown.until(2060)
+    assert [s for s, _ in flown.out()] == [which]
+    assert flown.told[0].source == 0x100 + int(board.removeprefix("node"))
+    assert flown.out()[0][1] <= 2000 + HEAT_FOUND_S
+    assert flown.estimate["nodes_out"] == 1
+    n = flown.executive.loop.nodes[int(board.removeprefix("node"))]
+    used, read = getattr(n.tlm, which.name.lower()), getattr(n.heard, which.name.lower())
+    flown.until(2160)
+    true = getattr(n.heard, which.name.lower())
+    if which in (Sensor.DIE_CDEG, Sensor.HBM_CDEG):
+        assert true - 300 < used < max(read + 1, true + 800)  # the hotter of both
+    else:
+        assert used == pytest.approx(true, abs=600 if which == Sensor.COOLANT_CDEG else 80_000)
+    assert [s for s, _ in flown.out(Event.SENSOR_READMITTED)] == [which]
+    assert len(flown.told) == 2
+    assert flown.estimate["nodes_out"] == 0
+    assert flown.violations == {}
+
+
+def test_a_channel_that_is_told_wrong_is_told_from_a_node_that_is(fly):
+    flown = fly(find("dawn-dusk-600-worst-eclipse").rig(16, 1)).until(2000)
+    with_both = flown.executive.loop.nodes[3].tlm.power_mw
+    flown.world.fault("scale", board="power", sensor="channel_mean_ma", index=3, value=0.4, for_s=60)
+    flown.until(2060)
+    assert [(s, e.source) for (s, _), e in zip(flown.out(), flown.told, strict=True)] == [(Sensor.CHANNEL_MA, 0x103)]
+    assert flown.executive.loop.nodes[3].tlm.power_mw == pytest.approx(with_both, rel=0.1)
+    flown.until(2160)
+    assert flown.estimate["nodes_out"] == 0
+
+
+def test_a_node_whose_die_reads_too_low_is_held_by_what_it_must_be(fly):
+    """Where the radiator binds, by 15 K on a node in training: neither flight nor its board would slow it."""
+    flown = fly(find("hot-radiator").rig(16, 1)).until(600)
+    flown.world.fault("bias", board="node1", sensor="die_cdeg", value=-1500)
+    flown.until(3400)
+    assert (Sensor.DIE_CDEG, 0x101) in [(Sensor(e.arg0), e.source) for e in flown.told]
+    limit_c = flown.world.rig.satellite.node.die_limit_c
+    assert flown.world.truth_now.die_peak_c < limit_c + 1
     assert flown.violations == {}
