@@ -7,7 +7,7 @@ import contextlib
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ground import commanding, icd, words
@@ -16,7 +16,7 @@ from ground.link import DEFAULT_URL
 from ground.station import Station
 from ground.telemetry import address_name
 
-HEALTH_WITHIN_S = 5.0  # simulated
+ASKED_WITHIN_S = 5.0  # simulated
 HARM = {  # counters of hk_health that tell of damage, and how one and many of it are called
     "hangs": ("hang", "hangs"),
     "latch_ups": ("latch-up", "latch-ups"),
@@ -168,7 +168,10 @@ def _await_telemetry(station: Station, *names: str) -> None:
 def _status(arguments: argparse.Namespace) -> int:
     with _connect(arguments, 2.0) as station:
         _await_telemetry(station, "hk_flight", "hk_power", "hk_nodes")
-        _ask_health(station)
+        if not station.health:
+            _ask(station, "hk_health")
+        if "hk_estimate" not in station.telemetry:
+            _ask(station, "hk_estimate")
         if arguments.json:
             print(json.dumps(status(station)))
         else:
@@ -176,11 +179,11 @@ def _status(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _ask_health(station: Station) -> None:
-    """Health comes too seldom to wait for, so it is asked for; a status without it is a status still."""
-    if station.telemetry["hk_flight"].icd_hash == icd.ICD_HASH and not station.health:
+def _ask(station: Station, seldom: str) -> None:
+    """What comes too seldom to wait for is asked for; a status without it is a status still."""
+    if station.telemetry["hk_flight"].icd_hash == icd.ICD_HASH:
         with contextlib.suppress(CommandFailed):
-            station.send("hk_request", structure=icd.PACKETS["hk_health"].selector).completed(within=HEALTH_WITHIN_S)
+            station.send("hk_request", structure=icd.PACKETS[seldom].selector).completed(within=ASKED_WITHIN_S)
 
 
 def status(station: Station) -> dict[str, Any]:
@@ -189,6 +192,8 @@ def status(station: Station) -> dict[str, Any]:
     for name in ("hk_flight", "hk_power"):
         out[name] = _named(icd.PACKETS[name].fields, station.telemetry[name])
     out["hk_flight"]["icd_hash"] = f"{station.telemetry['hk_flight'].icd_hash:016x}"
+    estimate = station.telemetry.get("hk_estimate")
+    out["hk_estimate"] = _named(icd.PACKETS["hk_estimate"].fields, estimate) if estimate else None
     out["icd_match"] = station.telemetry["hk_flight"].icd_hash == icd.ICD_HASH
     out["nodes"] = [_named(icd.RECORDS["node_row"], row) for row in station.nodes]
     out["health"] = [
@@ -227,12 +232,29 @@ def _status_lines(now: dict[str, Any]) -> list[str]:
     ]
     if ill := "; ".join(filter(None, map(_health_text, now["health"]))):
         lines.append(f"health   {ill}")
+    if now["hk_estimate"]:
+        lines += _estimate_lines(now["hk_estimate"])
     for job in now["jobs"]:
         share = 100 * job["progress_mu"] / max(job["total_mu"], 1)
         lines.append(f"job {job['job_id']:<4d} {job['workload']} {job['state']} {share:.0f} %")
     if not now["icd_match"]:
         lines.append(f"ICD      {flight['icd_hash']}: not ours ({icd.ICD_HASH:016x}), so ground will not command")
     return lines
+
+
+def _estimate_lines(estimate: dict[str, Any]) -> Iterator[str]:
+    """What was learned of the satellite; which sensors are not trusted, if any."""
+    radiators = " and ".join(f"{loop['radiator_permille'] / 10:.0f} %" for loop in estimate["loops"])
+    yield (
+        f"learned  battery {estimate['capacity_mah'] / 1e3:.1f} Ah, {estimate['resistance_uohm'] / 1e3:.1f} mohm; "
+        f"array {estimate['array_permille'] / 10:.0f} %, radiators {radiators} of what the file says"
+    )
+    fields = [f for f in icd.PACKETS["hk_estimate"].fields if f.enum == "sensor_state"]
+    out = [f"{f.name} {estimate[f.name]}" for f in fields if estimate[f.name] != "trusted"]
+    if estimate["nodes_out"]:
+        out.append(f"of {estimate['nodes_out']} nodes")
+    if out:
+        yield f"sensors  not trusted: {', '.join(out)}"
 
 
 def _health_text(board: dict[str, Any]) -> str:

@@ -140,7 +140,7 @@ def test_how_hot_dies_get_is_learned(fly):
 
 @pytest.mark.parametrize("speed", [0.733, 0.70, 0.66, 0.63])
 def test_speed_is_held_against_the_curves_of_the_file(fly, speed: float):
-    """Training does .733 of its speed on .6 of its power, where half an array holds it; the file says something else."""
+    """Training does .733 of its speed on .6 of its power, where half an array holds it; the file says otherwise."""
     rig = find("half-budget").rig(16, 1)
     training = replace(rig.satellite.workload[0], share=(0.0, 0.6, 1.0), speed=(0.0, speed, 1.0))
     believed = replace(rig, satellite=replace(rig.satellite, workload=(training, *rig.satellite.workload[1:])))

@@ -69,6 +69,7 @@ class Satellite:
         self.parameters = {p.id: p.default for p in icd.PARAMETERS.values()}
         self.received: list[tuple[str, dict[str, Any]]] = []
         self.harm: dict[int, dict[str, int]] = {}  # counters of hk_health by the board's address
+        self.estimate: dict[str, int] = {}  # what hk_estimate says else
         self.muted: set[str] = set()  # packets that it never sends
         self._due: list[tuple[int, int, str, dict[str, int]]] = []
         self._sequence = 0
@@ -116,6 +117,8 @@ class Satellite:
             self._hk_flight()
         elif name == "hk_request" and values["structure"] == 5:
             self._hk_health()
+        elif name == "hk_request" and values["structure"] == 6:
+            self._hk_estimate()
 
     # ------------------------------------------------------------------ telemetry
     def take(self) -> bytes:
@@ -288,6 +291,14 @@ class Satellite:
             page = addresses[base : base + 18]
             rows = [{**zeros, **self.harm.get(address, {}), "address": address} for address in page]
             self._hk("hk_health", base=base, total=len(addresses), boards=rows)
+
+    def _hk_estimate(self) -> None:
+        loops = [
+            {"radiator_permille": share, "known": 90, "heat_mw": 6_000_000, "coolant_cdeg": 4800}
+            for share in (981, 604)
+        ]
+        values = {"capacity_mah": 30_760, "resistance_uohm": 133_200, "array_permille": 951} | self.estimate
+        self._hk("hk_estimate", loops=loops, **values)
 
     def _node_row(self, node: Node) -> dict[str, int]:
         job = self.jobs.get(node.job)

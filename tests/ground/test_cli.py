@@ -49,9 +49,26 @@ def test_status_tells_what_has_happened_to_boards(
     assert (health["node 3"]["hangs"], health["node 3"]["rx_frames"], health["node 4"]["hangs"]) == (1, 77, 0)
 
 
+def test_status_tells_what_was_learned_and_what_is_not_trusted(
+    live_radio: Radio, satellite: Satellite, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = ground(capsys, "status", "--station", live_radio.url)
+    assert code == 0
+    assert "learned  battery 30.8 Ah, 133.2 mohm; array 95 %, radiators 98 % and 60 % of what the file says\n" in out, (
+        out
+    )
+    assert "sensors" not in out
+    satellite.estimate = {"batt_ma": icd.SensorState.STUCK, "soc": icd.SensorState.BIASED, "nodes_out": 2}
+    _, out, _ = ground(capsys, "status", "--station", live_radio.url)
+    assert "sensors  not trusted: batt_ma stuck, soc biased, of 2 nodes\n" in out
+    _, out, _ = ground(capsys, "status", "--json", "--station", live_radio.url)
+    estimate = json.loads(out)["hk_estimate"]
+    assert (estimate["batt_ma"], estimate["loops"][1]["radiator_permille"]) == ("stuck", 604)
+
+
 def test_status_without_health(live_radio: Radio, satellite: Satellite, capsys: pytest.CaptureFixture[str]) -> None:
     satellite.answers["hk_request"] = Answer([(0, "acceptance_failed", "out_of_range")])
-    satellite.muted.add("hk_health")
+    satellite.muted |= {"hk_health", "hk_estimate"}
     code, out, err = ground(capsys, "status", "--station", live_radio.url)
     assert (code, err) == (0, "")
     assert "17 ready" in out
