@@ -140,14 +140,15 @@ static void measure(struct compute_node *n, const struct bus_tick_node *s) {
     }
 }
 
-/* After a reset of the controller alone the accelerator may still be up, or booting: go on from there. */
+/* After a reset of the controller alone the accelerator may still be up, or booting: go on from there, unless told off
+ * meanwhile. */
 static void adopt(struct compute_node *n, const struct bus_tick_node *s) {
     n->started = 1;
     if (!n->configured || input_absent(n) || s->accel_state == BUS_NODE_STATE_OFF ||
         s->accel_state == BUS_NODE_STATE_FAULT) {
         return;
     }
-    n->wanted_on = 1;
+    n->wanted_on = (uint8_t)(n->wanted_on || !n->cycle);
     enter(n, is_up(s->accel_state) ? BUS_NODE_STATE_IDLE : BUS_NODE_STATE_BOOT);
 }
 

@@ -149,6 +149,7 @@ struct ctl_node {
     uint8_t workload;     /* that dynamic_mw is of */
     uint8_t starved;      /* the allocator has nothing for it beyond its floor */
     uint8_t rest;         /* off by plan */
+    uint8_t boot_ordered; /* and not seen up, nor off after that */
     uint64_t free_us;     /* its cap has held it, or not, since */
     uint8_t free;         /* it does not */
     uint32_t penalty_mw;  /* taken off because it drew more than its cap */

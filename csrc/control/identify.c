@@ -107,6 +107,16 @@ void ctl_configured(struct ctl *c, uint16_t board) {
     ctl_event(c, SPACE_EVENT_BOARD_READY, bus_address_of(board), (int32_t)(l->boot_count & INT32_MAX), l->config_step);
 }
 
+void ctl_unconfigured(struct ctl *c, uint16_t board) {
+    struct ctl_link *l = &c->links[board];
+    if (l->status != SPACE_BOARD_STATUS_READY)
+        return;
+    l->status = SPACE_BOARD_STATUS_CONFIGURING;
+    l->config_step = 0;
+    l->command.type = 0;
+    l->retry_us = c->t_us;
+}
+
 /* Asks boards that are not flown for a HELLO, and configures those that have said it. */
 void ctl_identify_tick(struct ctl *c, uint16_t board) {
     struct ctl_link *l = &c->links[board];

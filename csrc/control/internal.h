@@ -27,6 +27,7 @@ struct ctl_link {
     uint64_t tlm_us;   /* board time of the newest telemetry; while none came: when it was identified */
     uint64_t hello_us; /* when to ask for a HELLO, unless it is flown */
     uint64_t retry_us; /* no configuration before */
+    uint64_t rx_us;    /* time in the newest frame that was taken */
     uint32_t command_seq;
     uint32_t boot_count;
     uint32_t tx_frames;
@@ -226,6 +227,8 @@ void ctl_hello(struct ctl *c, uint16_t board, const struct bus_header *h, const 
 void ctl_identify_tick(struct ctl *c, uint16_t board);
 /* A configuration command was acknowledged. */
 void ctl_configured(struct ctl *c, uint16_t board);
+/* It flies, and says that it has no configuration: it booted, and lost what it had kept, its boot count too. */
+void ctl_unconfigured(struct ctl *c, uint16_t board);
 
 /* power.c */
 void ctl_power_frame(struct ctl *c, const struct bus_header *h, const uint8_t *payload);

@@ -42,6 +42,7 @@ void ctl_lease_foreign(struct ctl *c, struct ctl_node *n) {
     uint32_t cap = throttled || n->tlm.cap_mw > c->config.node.max_mw ? c->config.node.max_mw : n->tlm.cap_mw;
     struct ctl_lease lease = {.expiry_us = c->t_us + CTL_TTL_MAX_US, .seq = 0, .cap_mw = cap};
     n->lease_count = 0;
+    n->lease_mw = (uint32_t)ctl_min(n->tlm.cap_mw, cap);
     enter(n, lease);
 }
 
@@ -61,12 +62,14 @@ uint32_t ctl_lease_in_force(const struct ctl *c, uint16_t node) {
     if (!heard && ctl_age(c->t_us, c->start_us) < CTL_TTL_MAX_US)
         return c->config.node.max_mw; /* an earlier session may have granted that much */
     int64_t cap = ctl_max(greatest(n), c->config.node.floor_mw);
-    if (n->phase == CTL_PHASE_START || n->tlm.state == BUS_NODE_STATE_BOOT)
+    if (n->phase == CTL_PHASE_START || n->boot_ordered || n->tlm.state == BUS_NODE_STATE_BOOT)
         cap = ctl_max(cap, c->config.boot_mw);
     if (n->phase == CTL_PHASE_OFF && heard && ctl_ready(c, (uint16_t)(1 + node)) && n->lease_count == 0 &&
         (n->tlm.state == BUS_NODE_STATE_OFF || n->tlm.state == BUS_NODE_STATE_FAULT))
         cap = 0;
-    return (uint32_t)ctl_max(cap, heard && ctl_ready(c, (uint16_t)(1 + node)) ? n->tlm.power_mw : 0);
+    if (!heard || c->links[1 + node].status == SPACE_BOARD_STATUS_LOST)
+        return (uint32_t)cap;
+    return (uint32_t)ctl_max(cap, ctl_max(n->tlm.power_mw, n->tlm.cap_mw)); /* a reset lets late leases in again */
 }
 
 static void send(struct ctl *c, uint16_t node, uint32_t cap_mw) {
@@ -119,29 +122,57 @@ static int64_t refresh_sum(struct ctl *c) {
     return sum;
 }
 
-/* Lowers what is above its target: all of it when the sum must fall, else only by a worthwhile step. */
+/* A lower cap lowers what it may draw, soon: a boot draws what it draws, and a line that has lost one cap may lose
+ * more. */
+static int yields(const struct ctl *c, uint16_t node) {
+    const struct ctl_node *n = &c->nodes[node];
+    int late = n->lease_count > 1 && n->leases[1].expiry_us + RESEND_US <= c->t_us + c->set.lease_ttl_us;
+    return leased(c, node) && !late && n->phase == CTL_PHASE_UP && n->tlm.state != BUS_NODE_STATE_BOOT;
+}
+
+/* Cuts targets, each in proportion to what it has above the floor, so that they fit the limit beside all else that is
+ * in force: what the allocator leaves to vary, and the headroom that it gives, may add up to more. */
+static void fit(struct ctl *c, int64_t limit) {
+    int64_t fixed = 0, above = 0, floor_mw = c->config.node.floor_mw;
+    for (uint16_t i = 0; i < c->config.nodes; i++) {
+        const struct ctl_node *n = &c->nodes[i];
+        fixed += yields(c, i) ? floor_mw : n->in_force_mw;
+        above += yields(c, i) ? ctl_max(0, n->target_mw - floor_mw) : 0;
+    }
+    int64_t left = ctl_max(0, limit - fixed);
+    if (above <= left)
+        return;
+    for (uint16_t i = 0; i < c->config.nodes; i++) {
+        struct ctl_node *n = &c->nodes[i];
+        if (yields(c, i))
+            n->target_mw = (uint32_t)(floor_mw + ctl_max(0, n->target_mw - floor_mw) * left / above);
+    }
+}
+
+/* Lowers what is above its target: all of it when the sum must fall, else only by a worthwhile step. A lease that has
+ * expired is at the floor already. */
 static void lower(struct ctl *c, int must) {
     uint32_t step = must ? 0 : c->config.node.max_mw / 100;
     for (uint16_t i = 0; i < c->config.nodes; i++) {
         const struct ctl_node *n = &c->nodes[i];
-        if (leased(c, i) && n->lease_mw > n->target_mw + step)
+        if (leased(c, i) && n->lease_count > 0 && n->lease_mw > n->target_mw + step)
             send(c, i, n->target_mw);
     }
 }
 
 /* Raises and renews, from another node on in every tick, with what the supply leaves beside all that may be in force.
- */
-static void raise(struct ctl *c, int64_t room, int falls) {
+ * What a node draws above its cap, and a cap that was lowered, are in that sum, but give no right to a cap. */
+static void raise(struct ctl *c, int64_t room) {
     uint32_t step = c->config.node.max_mw / 100;
     for (uint16_t k = 0; k < c->config.nodes; k++) {
         uint16_t i = (uint16_t)((c->grant_from + k) % c->config.nodes);
         struct ctl_node *n = &c->nodes[i];
         if (!leased(c, i) || n->lease_us == c->t_us)
             continue;
-        int64_t more = ctl_max(0, (int64_t)n->target_mw - n->in_force_mw);
+        int64_t now = ctl_max(n->lease_count > 0 ? n->lease_mw : 0, c->config.node.floor_mw);
+        int64_t more = ctl_max(0, n->target_mw - now);
         int64_t given = ctl_min(more, ctl_max(0, room));
-        uint32_t cap = (uint32_t)ctl_min(n->target_mw, n->in_force_mw + given);
-        cap = falls && cap > n->lease_mw && n->lease_count > 0 ? n->lease_mw : cap;
+        uint32_t cap = (uint32_t)ctl_min(n->target_mw, now + given);
         int renew = due(c, i);
         if (!renew && cap <= n->lease_mw + step)
             continue;
@@ -157,7 +188,9 @@ void ctl_lease_tick(struct ctl *c) {
     int64_t sum = refresh_sum(c);
     int64_t limit = ctl_lease_limit(c);
     c->supply.lease_sum = sum;
+    if (sum > limit)
+        fit(c, limit);
     lower(c, sum > limit);
     int falls = c->t_us < c->supply.falls_until_us;
-    raise(c, falls ? 0 : limit - sum, falls); /* what is measured is old: a supply that falls is less by now */
+    raise(c, falls ? 0 : limit - sum); /* what is measured is old: a supply that falls is less by now */
 }

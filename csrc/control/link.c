@@ -133,16 +133,19 @@ static int on_outside(struct ctl *c, uint16_t board, const struct bus_header *h,
     return 1;
 }
 
-/* 0 when the frame is a duplicate, or older than one that was taken. */
-static int in_sequence(struct ctl *c, struct ctl_link *l, uint16_t seq) {
-    uint16_t ahead = (uint16_t)(seq - l->rx_seq);
-    if (l->rx_seq_known && (ahead == 0 || ahead >= 0x8000)) {
+/* 0 when the frame is a duplicate, or older than one that was taken. One that is behind but newer follows a late frame
+ * from before the board's last boot, where its numbers began anew. */
+static int in_sequence(struct ctl *c, struct ctl_link *l, const struct bus_header *h) {
+    uint16_t ahead = (uint16_t)(h->seq - l->rx_seq);
+    int behind = l->rx_seq_known && (ahead == 0 || ahead >= 0x8000);
+    if (behind && h->t_us <= l->rx_us) {
         c->stale_frames++;
         return 0;
     }
-    if (l->rx_seq_known)
+    if (l->rx_seq_known && !behind)
         c->sequence_gaps += ahead - 1u;
-    l->rx_seq = seq;
+    l->rx_seq = h->seq;
+    l->rx_us = h->t_us;
     l->rx_seq_known = 1;
     return 1;
 }
@@ -159,7 +162,7 @@ static void on_frame(struct ctl *c, uint16_t board, const struct bus_header *h, 
         c->unknown_frames++;
         return;
     }
-    if (on_outside(c, board, h, payload) || !in_sequence(c, l, h->seq))
+    if (on_outside(c, board, h, payload) || !in_sequence(c, l, h))
         return;
     if (h->type == BUS_MSG_ACK)
         on_ack(c, board, payload, h->length);

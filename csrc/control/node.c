@@ -64,6 +64,8 @@ static void on_telemetry(struct ctl *c, uint16_t node, const struct bus_header *
     if (first || job)
         c->attention |= CTL_ATTENTION_JOB;
     lease_seen(c, n, first);
+    if (t.flags & BUS_NODE_FLAG_UNCONFIGURED)
+        ctl_unconfigured(c, (uint16_t)(1 + node));
     ctl_guard_telemetry(c, node, dt_us);
 }
 
@@ -91,15 +93,20 @@ void ctl_node_acked(struct ctl *c, uint16_t node, const struct ctl_command *comm
     n->retry_us = c->t_us + (slow ? AFTER_JOB_US : AFTER_COMMAND_US);
     if (command->type == BUS_MSG_RESET && good)
         c->links[1 + node].reset_wanted = 0;
+    if (command->type == BUS_MSG_NODE_POWER && good && n->phase == CTL_PHASE_STOP)
+        n->boot_ordered = 0;
 }
 
 /* ------------------------------------------------------------------ phases */
 static void enter(struct ctl *c, struct ctl_node *n, uint8_t phase) {
+    n->boot_ordered = (uint8_t)(n->boot_ordered && phase == CTL_PHASE_STOP);
     n->phase = phase;
     n->phase_us = c->t_us;
 }
 
+/* What it was told and has not confirmed is not said again: it may be an order to boot. */
 static void stop(struct ctl *c, struct ctl_node *n, int fault, uint32_t wait_us) {
+    c->links[1 + (n - c->nodes)].command.type = 0;
     n->faults = (uint8_t)(n->faults + (fault && n->faults < CTL_FAULTS_MAX));
     n->boot_us = c->t_us + wait_us;
     enter(c, n, CTL_PHASE_STOP);
@@ -114,10 +121,14 @@ static int may_boot(const struct ctl *c, uint16_t node) {
            n->tlm.hbm_cdeg <= c->config.node.hbm_limit_cdeg - BOOT_RISE_CDEG;
 }
 
+/* What is in force, with so much more, fits what caps may count on. */
+static int fits(const struct ctl *c, int64_t more_mw) {
+    return c->supply.lease_sum + more_mw <= c->supply.grantable;
+}
+
 /* Watts for a boot are there, in caps and in the energy budget. */
 static int can_afford_boot(const struct ctl *c) {
-    return c->supply.lease_sum + c->config.boot_mw <= c->supply.grantable &&
-           c->supply.load + c->config.boot_mw <= c->supply.budget;
+    return fits(c, c->config.boot_mw) && c->supply.load + c->config.boot_mw <= c->supply.budget;
 }
 
 static void phase_off(struct ctl *c, uint16_t node) {
@@ -182,7 +193,7 @@ static void phase_lost(struct ctl *c, struct ctl_node *n) {
 }
 
 static void phase_stop(struct ctl *c, struct ctl_node *n, int ready) {
-    int off = ready && n->tlm.state == BUS_NODE_STATE_OFF;
+    int off = ready && n->tlm.state == BUS_NODE_STATE_OFF && !n->boot_ordered;
     if (!off && ctl_age(c->t_us, n->phase_us) < STOP_MAX_US)
         return;
     n->mask = 0;
@@ -248,10 +259,20 @@ static void command_job(struct ctl *c, uint16_t board, struct ctl_node *n) {
         send_job(c, board, j, n->tlm.checkpoint_mu > j->start_mu ? n->tlm.checkpoint_mu : j->start_mu);
 }
 
+/* Its boot is in the sum already; no order is given when the supply has fallen meanwhile. */
+static void order_boot(struct ctl *c, uint16_t board, struct ctl_node *n) {
+    if (fits(c, 0)) {
+        n->boot_ordered = 1;
+        send_power(c, board, 1);
+    } else if (!n->boot_ordered) {
+        enter(c, n, CTL_PHASE_OFF);
+    }
+}
+
 static void command_stop(struct ctl *c, uint16_t board, struct ctl_node *n) {
     if (n->tlm.state == BUS_NODE_STATE_ACTIVE)
         send_job_stop(c, board, n->tlm.job_id);
-    else if (n->tlm.state != BUS_NODE_STATE_OFF)
+    else if (n->tlm.state != BUS_NODE_STATE_OFF || n->boot_ordered)
         send_power(c, board, 0);
 }
 
@@ -266,7 +287,7 @@ static void tick(struct ctl *c, uint16_t node) {
     else if (n->phase == CTL_PHASE_STOP)
         command_stop(c, board, n);
     else if (n->phase == CTL_PHASE_START && n->channel == BUS_CHANNEL_STATE_ON && n->tlm.state == BUS_NODE_STATE_OFF)
-        send_power(c, board, 1);
+        order_boot(c, board, n);
     else if (n->phase == CTL_PHASE_UP && n->managed)
         command_job(c, board, n);
 }

@@ -24,6 +24,8 @@ static void on_telemetry(struct ctl *c, const struct bus_header *h, const uint8_
     ctl_balance(c, since_us);
     if (at_us > c->links[0].tlm_us)
         c->links[0].tlm_us = at_us;
+    if (t.flags & BUS_POWER_FLAG_UNCONFIGURED)
+        ctl_unconfigured(c, 0);
 }
 
 static void on_channels(struct ctl *c, const struct bus_header *h, const uint8_t *payload) {

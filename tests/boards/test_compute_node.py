@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hal._native import ffi, lib
-from hal.icd import AccelCommand, AckCode, NodeFlag, NodeState
+from hal.icd import AccelCommand, AckCode, NodeFlag, NodeState, ResetCause
 from tests.boards.accelerator import Node
 from tests.boards.harness import COMPUTE_NODE, NODE_CONFIG, Board, events, one
 
@@ -126,6 +126,16 @@ def test_a_single_step_of_high_current_is_no_latch_up():
         node.override = {}
         node.step()
     assert node.tlm["state"] == NodeState.IDLE
+
+
+def test_told_off_before_its_first_step_it_goes_off_and_stays_off():
+    """The controller was reset, and finds its accelerator up."""
+    node = Node()
+    node.power_on()
+    node.board.boot(ResetCause.WATCHDOG)
+    assert node.board.command("node_power", on=0) == AckCode.OK
+    node.run(5.0)
+    assert (node.tlm["state"], node.command, node.accel.boots) == (NodeState.OFF, AccelCommand.OFF, 1)
 
 
 @pytest.mark.parametrize("dt_us", [10_000, 100_000, 1_000_000])
