@@ -42,7 +42,7 @@ void ctl_lease_foreign(struct ctl *c, struct ctl_node *n) {
     uint32_t cap = throttled || n->tlm.cap_mw > c->config.node.max_mw ? c->config.node.max_mw : n->tlm.cap_mw;
     struct ctl_lease lease = {.expiry_us = c->t_us + CTL_TTL_MAX_US, .seq = 0, .cap_mw = cap};
     n->lease_count = 0;
-    n->lease_mw = (uint32_t)ctl_min(n->tlm.cap_mw, cap);
+    n->lease_mw = 0; /* it may have expired since: what it gave needs room, as any other raise */
     enter(n, lease);
 }
 

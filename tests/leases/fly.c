@@ -69,6 +69,10 @@ static void configure(struct fly *f) {
     c->converter_permille = between(r, 900, 1000);
     c->array_mw = 400000 + nodes * between(r, max_mw / 4, max_mw * 3 / 2);
     c->discharge_mw = 300000 + nodes * between(r, floor_mw, max_mw / 2) + c->boot_mw;
+    c->hotel_mw = between(r, 20000, 300000);
+    c->heater_mw = 50000;
+    c->resistance_uohm = 1000;
+    c->array_ppm_per_k = -3000;
     c->soc_floor_cpct = (uint16_t)between(r, 800, 1500);
     c->idle_mw = between(r, 20000, 100000);
     c->adopt = 1;
@@ -95,7 +99,8 @@ static void ground(struct flown *x) {
         (void)ctl_reset_board(x->control, (uint16_t)random_below(&f->random, f->scenario->nodes + 1u));
         break;
     case 3:
-        ctl_set_forecast(x->control, entry_us, entry_us + between(&f->random, 10, 2100) * UINT64_C(1000000));
+        ctl_set_forecast(x->control, entry_us, entry_us + between(&f->random, 10, 2100) * UINT64_C(1000000),
+                         between(&f->random, 4000, 7000) * UINT64_C(1000000));
         break;
     case 4:
         (void)ctl_set_job(x->control, node, &job);

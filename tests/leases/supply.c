@@ -15,7 +15,7 @@ void supply_init(struct fly *f) {
     struct supply *s = &f->supply;
     s->strings = s->told_strings = STRINGS;
     s->array_mw = s->aim_mw = between(&f->random, 0, f->config.array_mw);
-    s->hotel_mw = between(&f->random, 10000, 300000);
+    s->hotel_mw = f->config.hotel_mw;
     s->soc_cpct = (uint16_t)between(&f->random, 2000, 9500);
     s->charge_mw = f->config.array_mw;
     s->mode = BUS_CHARGE_MODE_MPPT;
@@ -50,7 +50,7 @@ static void change(struct fly *f) {
         lose_string(f);
         break;
     case 1:
-        s->hotel_mw = between(&f->random, 10000, 300000);
+        s->hotel_mw = between(&f->random, f->config.hotel_mw * 9 / 10, f->config.hotel_mw * 11 / 10);
         break;
     case 2:
         s->charge_mw = random_below(&f->random, 2) ? f->config.array_mw : random_below(&f->random, f->config.array_mw);

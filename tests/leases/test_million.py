@@ -9,10 +9,11 @@ A failure prints its scenario, shrunk; `fly(**scenario)` repeats it to the bit.
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.leases.driver import fly
+from tests.leases.driver import fly, library
 
 CALM = {
     "ticks": 20_000, "tick_us": 100_000, "nodes": 4, "lost": 0, "doubled": 0, "late": 0, "late_ticks": 10,
@@ -51,6 +52,11 @@ scenarios = st.fixed_dictionaries(
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _built() -> None:
+    library()
+
+
 def _judge(tally: dict[str, int]) -> None:
     assert [tally[name] for name in VIOLATIONS] == [0, 0, 0], tally
 
@@ -64,20 +70,20 @@ def test_a_million_ticks():
         total = {name: total[name] + tally[name] for name in total}
     print(total)
     assert total["ticks"] == 1_000_000
-    # It has been a test: there was much to grant, and little was left; all that can go wrong did.
-    assert total["sum_mw"] > 0.3 * total["guaranteed_mw"]
+    # It has been a test: much was granted, and all that can go wrong did.
+    assert total["sum_mw"] > 0.2 * total["guaranteed_mw"]
     assert min(total["raises"], total["lowered"], total["supply_falls"]) > 1000
     assert min(total["flights"], total["boards_failed"], total["boots"], total["over_ticks"]) > 300
     assert min(total["lost"], total["doubled"], total["late"]) > 10_000
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(scenarios)
 def test_whatever_lines_boards_and_supplies_do(scenario):
     _judge(fly(**scenario))
 
 
 def test_the_oracle_sees_leases_for_more_than_there_is():
-    found = [fly(seed=seed, **{**CALM, "supply": PERCENT, "margin_permille": 1100}) for seed in range(8)]
-    assert sum(tally["granted_above"] for tally in found) > 0
-    assert sum(tally["stayed_above"] for tally in found) > 0
+    """Of the array that is measured, flight lets leases take half as much again."""
+    found = [fly(seed=seed, **{**CALM, "supply": PERCENT, "margin_permille": 1500}) for seed in range(8)]
+    assert sum(tally["granted_above"] for tally in found) > 50
