@@ -115,7 +115,7 @@ static void take_assign(struct board *b, const struct bus_frame *f) {
     }
     if (assign(b, m.role)) {
         set_role(b, m.role);
-        board_ordered(b, ORDER_ROLE, 1);
+        board_ordered(b, ORDER_ROLE);
     }
     tell_hello(b, f->header.src);
 }
@@ -161,6 +161,9 @@ void board_boot(struct board *b, const struct board_identity *id, const struct b
         power_side_boot(b);
     }
     board_orders_begin(b);
+    if (!(board_is_node(b) ? node_side_is_kept(b) : power_side_is_kept(b))) {
+        board_order_doubted(b, ORDER_CONFIG); /* it flipped on its way from persistent memory */
+    }
     tell_hello(b, BUS_ADDRESS_ANY);
 }
 

@@ -126,12 +126,14 @@ int board_begin_step(struct board *b, uint64_t t_us, uint32_t dt_us);
 /* Sends a link report when one is due. */
 void board_tell_link(struct board *b);
 
-/* ---- node_side.c, power_side.c: boot from persistent memory; a command (an ACK code); any other frame (0 when it is
- * not one for this kind); settings before a DONE that is sent again (returns how many frames). */
+/* ---- node_side.c, power_side.c, power_nvm.c: boot from persistent memory; a command (an ACK code); any other frame (0
+ * when it is not one for this kind); settings before a DONE that is sent again (returns how many frames). */
 void node_side_boot(struct board *b);
+int node_side_is_kept(struct board *b); /* 0: the configuration is not that of persistent memory */
 uint8_t node_side_command(struct board *b, const struct bus_frame *f);
 int node_side_frame(struct board *b, const struct bus_frame *f);
 void power_side_boot(struct board *b);
+int power_side_is_kept(struct board *b);
 uint8_t power_side_command(struct board *b, const struct bus_frame *f);
 int power_side_frame(struct board *b, const struct bus_frame *f);
 unsigned power_side_pages_again(struct board *b);

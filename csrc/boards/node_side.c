@@ -35,6 +35,13 @@ void node_side_boot(struct board *b) {
     }
 }
 
+int node_side_is_kept(struct board *b) {
+    const struct compute_node *node = &b->as.node.node;
+    uint8_t now[BUS_MAX_PAYLOAD], kept[BUS_MAX_PAYLOAD];
+    size_t n = encode_config(&node->config, now);
+    return !node->configured || (board_load(b, BOARD_BLOCK_CONFIG, kept) == 0 && memcmp(now, kept, n) == 0);
+}
+
 static void save_job(struct board *b) {
     struct job *job = &b->as.node.node.job;
     uint8_t record[JOB_RECORD_BYTES];
@@ -62,10 +69,15 @@ static uint8_t take_config(struct board *b, const struct bus_frame *f) {
         return fault_of(error);
     }
     uint8_t code = compute_node_configure(node, &m);
-    if (code == BUS_ACK_CODE_OK) {
-        uint8_t now[BUS_MAX_PAYLOAD];
-        size_t n = bus_node_config_encode(&node->config, now);
-        board_ordered(b, ORDER_CONFIG, memcmp(now, f->payload, n) == 0);
+    if (code != BUS_ACK_CODE_OK) {
+        return code;
+    }
+    uint8_t now[BUS_MAX_PAYLOAD];
+    board_ordered(b, ORDER_CONFIG);
+    size_t n = bus_node_config_encode(&node->config, now);
+    if (memcmp(now, f->payload, n) != 0) {
+        board_order_doubted(b, ORDER_CONFIG);
+    } else {
         keep_config(b, &before, was_configured);
     }
     return code;
@@ -111,7 +123,10 @@ static int take_lease(struct board *b, const struct bus_frame *f) {
     }
     if (compute_node_lease(&b->as.node.node, b->t_us, b->commands.session, &m) == LEASE_TAKEN) {
         const struct lease *l = &b->as.node.node.lease;
-        board_ordered(b, ORDER_LEASE, l->cap_mw == m.cap_mw && l->expiry_us == m.expiry_us);
+        board_ordered(b, ORDER_LEASE);
+        if (l->cap_mw != m.cap_mw || l->expiry_us != m.expiry_us) {
+            board_order_doubted(b, ORDER_LEASE);
+        }
         command_log_raise(&b->commands, m.session);
     }
     return 1;

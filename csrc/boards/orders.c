@@ -55,8 +55,12 @@ static uint32_t sum_of(const struct board *b, unsigned order) {
     return sum;
 }
 
-void board_ordered(struct board *b, enum board_order order, int sound) {
-    b->orders[order] = sound ? sum_of(b, order) : ~sum_of(b, order);
+void board_ordered(struct board *b, enum board_order order) {
+    b->orders[order] = sum_of(b, order);
+}
+
+void board_order_doubted(struct board *b, enum board_order order) {
+    b->orders[order] = ~sum_of(b, order);
 }
 
 void board_orders_begin(struct board *b) {

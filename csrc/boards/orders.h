@@ -19,9 +19,11 @@ enum board_order {
     BOARD_ORDERS = 6,
 };
 
-/* An order was executed: sums what it sets. sound: 0 when what stands there is not what was ordered; then the sum does
- * not fit. */
-void board_ordered(struct board *b, enum board_order order, int sound);
+/* An order was executed: sums what it sets. */
+void board_ordered(struct board *b, enum board_order order);
+
+/* What stands there, looked at behind its sum, is not what was ordered: from here on it does not fit. */
+void board_order_doubted(struct board *b, enum board_order order);
 
 /* Sums everything, at boot. */
 void board_orders_begin(struct board *b);

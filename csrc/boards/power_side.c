@@ -1,111 +1,12 @@
-/* The power board's messages: frames and persistent memory around its pure step. */
+/* The power board's messages: frames around its pure step. */
 #include <string.h>
 
 #include "boards/board_state.h"
+#include "boards/power_nvm.h"
 #include "boards/bytes.h"
 #include "bus/crc32c.h"
 
-#define SAVE_CPCT 100  /* change of the state of charge that is worth a write */
-#define COMMAND_HEAD 8 /* bytes of session and command_seq */
-#define TIERS_HEAD 9   /* bytes of shed_tiers before its tail: session, command_seq, count */
-#define TIER_BYTES 8
-
-/* ---- persistent memory */
-
-static size_t encode_config(const struct bus_power_config *config, uint8_t out[static BUS_MAX_PAYLOAD]) {
-    struct bus_power_config m = *config;
-    m.session = 0;
-    m.command_seq = 0;
-    return bus_power_config_encode(&m, out);
-}
-
-static void restore_config(struct board *b) {
-    struct bus_power_config m;
-    uint8_t payload[BUS_MAX_PAYLOAD];
-    if (board_load(b, BOARD_BLOCK_CONFIG, payload) == 0 &&
-        bus_power_config_decode(&m, payload, BUS_POWER_CONFIG_BYTES) == 0) {
-        (void)power_board_configure(&b->as.power.power, &m);
-    }
-}
-
-static void restore_curve(struct board *b) {
-    struct bus_battery_curve m;
-    uint8_t payload[BUS_MAX_PAYLOAD];
-    if (board_load(b, BOARD_BLOCK_CURVE, payload) == 0 &&
-        bus_battery_curve_decode(&m, payload, BUS_BATTERY_CURVE_BYTES) == 0) {
-        (void)power_board_curve(&b->as.power.power, &m);
-    }
-}
-
-static void restore_tiers(struct board *b) {
-    struct bus_shed_tiers m;
-    uint8_t payload[BUS_MAX_PAYLOAD];
-    if (board_load(b, BOARD_BLOCK_TIERS, payload) != 0 || payload[TIERS_HEAD - 1] > SHED_TIERS) {
-        return;
-    }
-    size_t n = TIERS_HEAD + (size_t)payload[TIERS_HEAD - 1] * TIER_BYTES;
-    if (bus_shed_tiers_decode(&m, payload, n) == 0) {
-        (void)power_board_shed_tiers(&b->as.power.power, &m);
-    }
-}
-
-static void restore_shed_channels(struct board *b) {
-    struct channels *c = &b->as.power.power.channels;
-    uint8_t tiers[POWER_BOARD_MAX_CHANNELS];
-    if (board_load(b, BOARD_BLOCK_SHED_CHANNELS, tiers) != 0) {
-        return;
-    }
-    for (unsigned i = 0; i < c->count; ++i) {
-        c->list[i].tier = tiers[i];
-    }
-}
-
-static void restore_charge(struct board *b) {
-    struct power_side *side = &b->as.power;
-    uint8_t payload[2];
-    side->saved_cpct = UINT16_MAX;
-    if (board_load(b, BOARD_BLOCK_SOC, payload) == 0 && side->power.configured) {
-        side->saved_cpct = (uint16_t)(payload[0] | payload[1] << 8);
-        soc_restore(&side->power.soc, side->saved_cpct);
-    }
-}
-
-void power_side_boot(struct board *b) {
-    restore_config(b);
-    restore_curve(b);
-    restore_tiers(b);
-    restore_shed_channels(b);
-    restore_charge(b);
-}
-
-static void save_charge(struct board *b) {
-    struct power_side *side = &b->as.power;
-    uint16_t now_cpct = soc_stored(&side->power.soc);
-    int change = now_cpct > side->saved_cpct ? now_cpct - side->saved_cpct : side->saved_cpct - now_cpct;
-    uint8_t payload[2];
-    if (side->power.soc.trust == SOC_UNKNOWN || change < SAVE_CPCT) {
-        return;
-    }
-    bytes_u16(payload, now_cpct);
-    (void)board_store(b, BOARD_BLOCK_SOC, payload);
-    side->saved_cpct = now_cpct;
-}
-
-/* A command as it came, but for its session and sequence. */
-static void save_command(struct board *b, enum board_block block, const struct bus_frame *f) {
-    uint8_t payload[BUS_MAX_PAYLOAD] = {0};
-    memcpy(payload + COMMAND_HEAD, f->payload + COMMAND_HEAD, f->header.length - COMMAND_HEAD);
-    (void)board_store(b, block, payload);
-}
-
-static void save_shed_channels(struct board *b) {
-    const struct channels *c = &b->as.power.power.channels;
-    uint8_t tiers[POWER_BOARD_MAX_CHANNELS];
-    for (unsigned i = 0; i < POWER_BOARD_MAX_CHANNELS; ++i) {
-        tiers[i] = i < c->count ? c->list[i].tier : 1;
-    }
-    (void)board_store(b, BOARD_BLOCK_SHED_CHANNELS, tiers);
-}
+#define SAVE_CPCT 100 /* change of the state of charge that is worth a write */
 
 /* ---- commands */
 
@@ -121,16 +22,16 @@ static uint8_t take_config(struct board *b, const struct bus_frame *f) {
     if (error != 0) {
         return fault_of(error);
     }
-    uint8_t code = power_board_configure(power, &m), now[BUS_MAX_PAYLOAD], was[BUS_MAX_PAYLOAD];
+    uint8_t code = power_board_configure(power, &m), now[BUS_MAX_PAYLOAD];
     if (code == BUS_ACK_CODE_OK) {
+        board_ordered(b, ORDER_CONFIG);
+        board_ordered(b, ORDER_CHANNEL_TIERS);
         size_t n = bus_power_config_encode(&power->config, now);
-        board_ordered(b, ORDER_CONFIG, memcmp(now, f->payload, n) == 0);
-        board_ordered(b, ORDER_CHANNEL_TIERS, 1);
-        (void)encode_config(&m, now);
-        (void)encode_config(&before, was);
-        if (!was_configured || memcmp(now, was, n) != 0) {
-            (void)board_store(b, BOARD_BLOCK_CONFIG, now);
+        if (memcmp(now, f->payload, n) != 0) {
+            board_order_doubted(b, ORDER_CONFIG);
+            return code;
         }
+        power_nvm_keep_config(b, was_configured ? &before : NULL);
     }
     return code;
 }
@@ -140,8 +41,8 @@ static uint8_t take_curve(struct board *b, const struct bus_frame *f) {
     int error = bus_battery_curve_decode(&m, f->payload, f->header.length);
     uint8_t code = error != 0 ? fault_of(error) : power_board_curve(&b->as.power.power, &m);
     if (code == BUS_ACK_CODE_OK) {
-        board_ordered(b, ORDER_CURVE, 1);
-        save_command(b, BOARD_BLOCK_CURVE, f);
+        board_ordered(b, ORDER_CURVE);
+        power_nvm_save_command(b, BOARD_BLOCK_CURVE, f);
     }
     return code;
 }
@@ -163,8 +64,8 @@ static uint8_t take_shed_tiers(struct board *b, const struct bus_frame *f) {
     int error = bus_shed_tiers_decode(&m, f->payload, f->header.length);
     uint8_t code = error != 0 ? fault_of(error) : power_board_shed_tiers(&b->as.power.power, &m);
     if (code == BUS_ACK_CODE_OK) {
-        board_ordered(b, ORDER_TIERS, 1);
-        save_command(b, BOARD_BLOCK_TIERS, f);
+        board_ordered(b, ORDER_TIERS);
+        power_nvm_save_command(b, BOARD_BLOCK_TIERS, f);
     }
     return code;
 }
@@ -174,8 +75,8 @@ static uint8_t take_shed_channels(struct board *b, const struct bus_frame *f) {
     int error = bus_shed_channels_decode(&m, f->payload, f->header.length);
     uint8_t code = error != 0 ? fault_of(error) : power_board_shed_channels(&b->as.power.power, &m);
     if (code == BUS_ACK_CODE_OK) {
-        board_ordered(b, ORDER_CHANNEL_TIERS, 1);
-        save_shed_channels(b);
+        board_ordered(b, ORDER_CHANNEL_TIERS);
+        power_nvm_save_shed_channels(b);
     }
     return code;
 }
@@ -349,7 +250,7 @@ static void step(struct board *b, const struct bus_tick_power *sensors) {
     if (side->power.channels.stepped) {
         side->channels_crc = hash_channels(&side->power.channels);
     }
-    save_charge(b);
+    power_nvm_save_charge(b);
     board_tell_events(b, &side->power.events);
     tell_power(b);
     tell_channels(b);
