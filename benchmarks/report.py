@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 BEGIN, END = "<!-- benchmarks: begin (written by make bench) -->", "<!-- benchmarks: end -->"
-PACKAGES = ("numpy", "cffi", "cobs", "crc32c", "pymavlink", "scipy")
+PACKAGES = ("numpy", "cffi", "cobs", "crc32c", "pymavlink", "scipy", "cvxpy")
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,12 @@ def need(program: str, package: str) -> None:
         raise NeededError(f"no {program}: apt-get install {package}")
 
 
-def build_c(program: Path, sources: Sequence[Path]) -> Path:
-    """Builds a C program as the extension modules are built; returns its path. Raises CalledProcessError."""
-    flags = ["-std=gnu11", "-O3", "-fPIC", "-ffp-contract=off", f"-I{ROOT / 'csrc'}"]
+def build_c(program: Path, sources: Sequence[Path], shared: bool = False) -> Path:
+    """Builds a C program, or a shared library, as the extension modules are built; returns its path.
+
+    Raises CalledProcessError.
+    """
+    flags = ["-std=gnu11", "-O3", "-fPIC", "-ffp-contract=off", f"-I{ROOT / 'csrc'}", *(["-shared"] * shared)]
     command = [*shlex.split(os.environ.get("CC", "cc")), *flags, *map(str, sources), "-o", str(program)]
     subprocess.run(command, check=True)
     return program
@@ -125,7 +128,8 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     """benchmarks/results/README.md: every row of every benchmark, each with its machine and command."""
     lines = ["# Benchmark results", "", "Written by `make bench`; change no number by hand.", ""]
     for content in results.values():
-        versions = ", ".join(f"{name} {content['machine'][name]}" for name in PACKAGES)
+        known = [name for name in PACKAGES if name in content["machine"]]
+        versions = ", ".join(f"{name} {content['machine'][name]}" for name in known)
         lines += [f"## {content['what']}", "", f"`{content['command']}` on {_host(content['machine'])}.", ""]
         lines += [*_table(content["rows"]), "", f"With {versions}.", ""]
     return "\n".join(lines)
