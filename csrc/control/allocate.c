@@ -156,8 +156,11 @@ static int park(const struct ctl *c, struct bid *bids, uint16_t count, float pri
     return any;
 }
 
-/* Watts above the bases, shared; what is left at the price goes to those that would take more just below it. */
-static void share_out(struct ctl *c, struct bid *bids, uint16_t count, float budget) {
+/* Watts above the bases, shared; what is left at the price goes to those that would take more just below it. spare:
+ * what caps may add up to beyond that; a share of it is a node's headroom. */
+static void share_out(struct ctl *c, struct bid *bids, uint16_t count, float budget, float spare) {
+    float headroom = budget * HEADROOM_PERMILLE / 1000 + (float)count * HEADROOM_MW;
+    float granted = spare >= headroom ? 1 : spare / headroom;
     float below, price = price_of(c, bids, count, budget, &below);
     float left = budget - total(c, bids, count, price);
     if (below > 0 && park(c, bids, count, price, below, left)) {
@@ -178,7 +181,7 @@ static void share_out(struct ctl *c, struct bid *bids, uint16_t count, float bud
         n->starved = wanted <= c->config.node.floor_mw + c->config.node.floor_mw / 32;
         if (price <= 0 && !b->parked && !c->supply.resting) /* nobody else wants it: let it vary */
             continue;
-        wanted += x > 0 ? (uint32_t)(x * HEADROOM_PERMILLE / 1000) + HEADROOM_MW : 0;
+        wanted += x > 0 ? (uint32_t)(granted * (x * HEADROOM_PERMILLE / 1000 + HEADROOM_MW)) : 0;
         n->target_mw = (uint32_t)ctl_clamp(wanted, c->config.node.floor_mw, n->target_mw);
     }
 }
@@ -191,6 +194,7 @@ void ctl_allocate(struct ctl *c) {
     struct bid bids[CTL_NODES_MAX];
     uint16_t count = collect(c, bids);
     float budget = (float)ctl_max(0, ctl_min(caps, energy) - s.floors);
+    float spare = (float)ctl_max(0, caps - ctl_min(caps, energy));
     c->supply.hungry = total(c, bids, count, 0) > budget || c->waiting > 0;
-    share_out(c, bids, count, budget);
+    share_out(c, bids, count, budget, spare);
 }
