@@ -252,7 +252,7 @@ def _estimate_lines(estimate: dict[str, Any]) -> Iterator[str]:
     fields = [f for f in icd.PACKETS["hk_estimate"].fields if f.enum == "sensor_state"]
     out = [f"{f.name} {estimate[f.name]}" for f in fields if estimate[f.name] != "trusted"]
     if estimate["nodes_out"]:
-        out.append(f"of {estimate['nodes_out']} nodes")
+        out.append(f"of {estimate['nodes_out']} node{'s' if estimate['nodes_out'] > 1 else ''}")
     if out:
         yield f"sensors  not trusted: {', '.join(out)}"
 
