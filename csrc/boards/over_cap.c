@@ -2,9 +2,10 @@
 
 #include "boards/clamp.h"
 
-/* The clock that would just fit if power followed the clock linearly (it falls faster), less 5 %; at least 1/10. */
+/* By the square of what is too much, less 5 %; at least 1/10. Power falls faster than the clock, but the cap may have
+ * lowered the clock already, by how much is not known, and a lock bites only below that. */
 static void lower(struct over_cap *o, uint32_t power_mw, uint32_t cap_mw, uint32_t clock_mhz, uint32_t clock_max_mhz) {
-    uint32_t fit = (uint32_t)((uint64_t)clock_mhz * cap_mw / power_mw * 95 / 100);
+    uint32_t fit = (uint32_t)((uint64_t)clock_mhz * cap_mw / power_mw * cap_mw / power_mw * 95 / 100);
     o->clamp_mhz = (uint16_t)clamp_max_u32(fit, clamp_max_u32(clock_max_mhz / 10, 1));
 }
 

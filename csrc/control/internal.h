@@ -80,8 +80,9 @@ struct ctl_supply { /* all mW at the bus */
     int64_t available;  /* what the array could give */
     int64_t maximum;    /* its last seen maximum-power point; 0: none yet */
     int64_t outlook;    /* what it gives in the sun, dawn and dusk apart */
-    int64_t appetite;   /* what the battery would take */
-    int64_t budget;     /* what nodes shall draw */
+    int64_t array_before;
+    int64_t appetite; /* what the battery would take */
+    int64_t budget;   /* what nodes shall draw */
     int64_t lease_sum;
     int64_t load;   /* of nodes: measured, booting ones at their boot power */
     int64_t proven; /* array power that was measured at proven_us, with proven_strings alive */
@@ -100,6 +101,7 @@ struct ctl_supply { /* all mW at the bus */
     uint16_t resting;           /* nodes that are off by plan */
     uint8_t planned;            /* enum ctl_plan, in this eclipse */
     uint8_t sunlit, low, hungry, proven_strings;
+    uint8_t steady_ticks; /* for which the array has given much less than the outlook, and no less yet */
 };
 
 #define CTL_POWER_SENSORS (SPACE_SENSOR_SOC_CPCT - SPACE_SENSOR_BUS_MV + 1)

@@ -9,6 +9,9 @@
 #define ECLIPSE_MAX_US (2160 * CTL_SECOND_US) /* longest of any low orbit */
 #define RESERVE_SLACK_CPCT 100
 #define PLAN_US (10 * CTL_SECOND_US)
+#define LOST_SHARE 32     /* of the outlook: so much is no drift */
+#define STEADY_SHARE 1024 /* of it, in a tick: so little is no sunset */
+#define STEADY_TICKS 2
 #define OUTLOOK_US (200 * CTL_SECOND_US)
 #define SURGE_US (300 * CTL_SECOND_US) /* a cold array gives more */
 #define DAWN_US (20 * CTL_SECOND_US)   /* until the array is at its maximum, when the Sun is back */
@@ -147,13 +150,28 @@ static void estimate_available(struct ctl *c) {
         s->available += per_s * c->config.tick_us / 1000000;
 }
 
-/* What the array gives in the sun, as planning ahead counts on it. */
+/* What the array gives in the sun, as planning ahead counts on it. Slowly; but what is lost at a stroke, and stays away
+ * (a string; not the Sun, which goes on going), is missed at once, and planned for. */
 static void look_at_sun(struct ctl *c) {
     struct ctl_supply *s = &c->supply;
     if (s->outlook == 0)
         s->outlook = at_bus(c, c->config.array_mw);
-    if (s->sunlit && !sweeping(c) && !dusk(s, c->t_us) && ctl_age(c->t_us, s->turned_us) > SURGE_US)
+    int64_t moved = s->array - s->array_before;
+    s->array_before = s->array;
+    if (!s->sunlit || sweeping(c) || dusk(s, c->t_us) || ctl_age(c->t_us, s->turned_us) <= SURGE_US) {
+        s->steady_ticks = 0;
+        return;
+    }
+    int steady = moved * STEADY_SHARE < s->outlook && -moved * STEADY_SHARE < s->outlook;
+    int lost = !curtailed(&c->power.tlm) && s->array < s->outlook - s->outlook / LOST_SHARE;
+    s->steady_ticks = (uint8_t)(steady && lost ? s->steady_ticks + 1 : 0);
+    if (s->steady_ticks < STEADY_TICKS) {
         s->outlook += (s->available - s->outlook) * c->config.tick_us / OUTLOOK_US;
+        return;
+    }
+    s->outlook = s->array;
+    s->steady_ticks = 0;
+    s->planned_us = 0;
 }
 
 /* What the battery would take, if it were offered: all of the charge current, or what it last took while its voltage
