@@ -222,9 +222,8 @@ static void replace(struct ctl *c, const struct sum *s, unsigned which) {
         int64_t array = ctl_max(0, (s->hotel + s->load + s->battery) * 1000 / c->config.converter_permille);
         array = h->mode == BUS_CHARGE_MODE_OFF ? 0 : ctl_min(array, UINT32_MAX);
         int64_t live = ctl_max(1, t->strings_live);
-        t->largest_string_mw = (uint32_t)(h->array_mw > 0 && sensor(c, SPACE_SENSOR_ARRAY_MW)->bad_us == 0
-                                              ? array * h->largest_string_mw / h->array_mw
-                                              : array / live);
+        int told = t->array_mw > 0 && sensor(c, SPACE_SENSOR_ARRAY_MW)->bad_us == 0;
+        t->largest_string_mw = (uint32_t)(told ? array * t->largest_string_mw / t->array_mw : array / live);
         t->array_mw = (uint32_t)array;
     }
 }
