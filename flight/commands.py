@@ -12,7 +12,8 @@ from typing import Any
 
 from flight import icd
 from flight.events import Events
-from flight.icd import BoardStatus, Event, Failure, NodeState
+from flight.icd import BoardStatus, Event, Failure, JobState, NodeState
+from flight.job import ENDED, NO_NODE
 from flight.jobs import JobQueue
 from flight.loop import CLEAR_REFUSED, CLEAR_WANTED, FAULTS_MAX, PHASE_OFF, PHASE_UP, Loop
 from flight.parameters import Parameters
@@ -21,11 +22,13 @@ from flight.telecommand import ACK_ACCEPT, ACK_COMPLETE, ACK_START, Telecommand,
 from flight.telemetry import Telemetry
 
 ALL = 65535
-MINUTE_US = 60_000_000
+SECOND_US = 1_000_000
+MINUTE_US = 60 * SECOND_US
 _ON_TIMEOUT_US = 180 * MINUTE_US  # every node of a large satellite, a few at a time, through an eclipse
 _OFF_TIMEOUT_US = 2 * MINUTE_US
 _RESET_TIMEOUT_US = MINUTE_US
-_AGAIN = ("set_mode", "node_on", "node_off", "job_submit", "job_cancel", "parameter_set")
+_MOVE_TIMEOUT_US = 2 * MINUTE_US
+_AGAIN = ("set_mode", "node_on", "node_off", "job_submit", "job_cancel", "job_move", "parameter_set")
 _POWER_BOARD, _NODE_BASE = int(icd.Address.POWER_BOARD), int(icd.Address.NODE_BASE)
 Refusal = tuple[Failure, int]
 GOOD: Refusal = (Failure.NONE, 0)
@@ -33,11 +36,13 @@ GOOD: Refusal = (Failure.NONE, 0)
 
 @dataclass(slots=True)
 class Pending:
-    """A command that is under way. done: completed, a reason to fail, or None to go on."""
+    """A command that is under way. done: completed, a reason to fail, or None to go on. give_up: what to do when it
+    takes too long."""
 
     entry: JournalEntry
     deadline_us: int
     done: Callable[[], Refusal | None]
+    give_up: Callable[[], None] = lambda: None
 
 
 class Commands:
@@ -98,6 +103,7 @@ class Commands:
             result = pending.done()
             if result is None and t_us >= pending.deadline_us:
                 result = (Failure.TIMEOUT, 0)
+                pending.give_up()
             if result is None:
                 continue
             self._pending.remove(pending)
@@ -132,7 +138,9 @@ class Commands:
         if name == "board_reset" and self._board(args["address"]) is None:
             return Failure.UNKNOWN_NODE, args["address"]
         if name == "job_submit" and not again:
-            return self._check_job(args["job_id"])
+            return self._check_job(args)
+        if name == "job_move":
+            return self._check_move(args["job_id"], args["node"])
         if name == "job_cancel" and not again and args["job_id"] not in self._jobs.jobs:
             return Failure.UNKNOWN_JOB, args["job_id"]
         if name == "parameter_set":
@@ -142,10 +150,21 @@ class Commands:
             return (Failure.UNKNOWN_PARAMETER, unknown[0]) if unknown else GOOD
         return GOOD
 
-    def _check_job(self, job_id: int) -> Refusal:
+    def _check_job(self, args: dict[str, Any]) -> Refusal:
+        job_id, nodes = args["job_id"], args["nodes"]
         if job_id in self._jobs.jobs:
             return Failure.DUPLICATE, job_id
+        if nodes > min(self._loop.count, args["work_mu"]):
+            return Failure.OUT_OF_RANGE, nodes
         return (Failure.QUEUE_FULL, job_id) if self._jobs.full else GOOD
+
+    def _check_move(self, job_id: int, node: int) -> Refusal:
+        job = self._jobs.jobs.get(job_id)
+        if job is None or job.state in ENDED:
+            return Failure.UNKNOWN_JOB, job_id
+        if job.nodes > 1:
+            return Failure.GANG, job_id
+        return GOOD if self._loop.board_status(1 + node) != BoardStatus.REFUSED else (Failure.BOARD_REFUSED, node)
 
     def _is_node(self, node: int, every: bool) -> bool:
         return node < self._loop.count or (every and node == ALL)
@@ -220,12 +239,30 @@ class Commands:
 
     def _do_job_submit(self, entry: JournalEntry, t_us: int) -> Refusal:
         a = entry.args
-        self._jobs.submit(a["job_id"], a["workload"], a["priority"], a["work_mu"], a["checkpoint_s"])
+        self._jobs.submit(
+            a["job_id"], a["workload"], a["priority"], a["work_mu"], a["checkpoint_s"],
+            nodes=a["nodes"], deadline_us=entry.t_us + a["deadline_s"] * SECOND_US if a["deadline_s"] else 0,
+            checkpoint_cost_s=a["checkpoint_cost_s"],
+        )  # fmt: skip
         return GOOD
 
     def _do_job_cancel(self, entry: JournalEntry, t_us: int) -> Refusal:
         job_id = entry.args["job_id"]
-        return GOOD if self._jobs.cancel(job_id, t_us) else (Failure.UNKNOWN_JOB, job_id)
+        return GOOD if self._jobs.cancel(job_id) else (Failure.UNKNOWN_JOB, job_id)
+
+    def _do_job_move(self, entry: JournalEntry, t_us: int) -> Pending:
+        job_id, node = entry.args["job_id"], entry.args["node"]
+        job = self._jobs.jobs[job_id]
+        self._jobs.move(job_id, node)
+
+        def done() -> Refusal | None:
+            if job.state is JobState.DONE:
+                return GOOD
+            if job.node == node and job.target == NO_NODE and job.state is not JobState.STOPPING:
+                return GOOD if job.state is JobState.RUNNING else None
+            return None if job.target == node else (Failure.INTERRUPTED, node)
+
+        return Pending(entry, t_us + _MOVE_TIMEOUT_US, done, lambda: self._jobs.forget_move(job_id))
 
     def _do_board_reset(self, entry: JournalEntry, t_us: int) -> Pending | Refusal:
         board = self._board(entry.args["address"])

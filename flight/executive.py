@@ -17,11 +17,14 @@ from flight.events import Events
 from flight.forecast import Forecast
 from flight.housekeeping import Housekeeping
 from flight.icd import Event, Failure
-from flight.jobs import Job, JobQueue, NodeView
+from flight.job import Job, Member
+from flight.jobs import JobQueue
 from flight.loop import ATTENTION_SESSION, PHASE_OFF, PHASE_STOP, Loop
 from flight.pacing import Pacing
 from flight.parameters import Parameters
+from flight.placement import Cooling
 from flight.radio import WAIT_S, GroundLink
+from flight.room import NodeView
 from flight.storage import Storage
 from flight.telecommand import Telecommand, from_timeline
 from flight.telemetry import Telemetry
@@ -49,8 +52,13 @@ class _LoopNodes:
             t.checkpoint_mu, bool(n.rest),
         )  # fmt: skip
 
-    def give(self, node: int, job: Job) -> None:
-        self._loop.set_job(node, job.job_id, job.workload, job.total_mu, job.checkpoint_mu, job.checkpoint_s * 1000)
+    def give(self, node: int, job: Job, member: Member) -> None:
+        self._loop.set_job(
+            node, job.job_id, job.workload, member.total_mu, member.checkpoint_mu, job.checkpoint_s * 1000
+        )
+
+    def stop(self, node: int, job: Job) -> None:
+        self._loop.stop_job(node, job.job_id)
 
     def take(self, node: int) -> None:
         self._loop.clear_job(node)
@@ -107,7 +115,10 @@ class Executive:
         self.events = Events(self.telemetry)
         self.parameters = Parameters()
         self.loop = Loop(port.rig, self.session, adopt=self.boot_count == 1)
-        self.jobs = JobQueue(_LoopNodes(self.loop), lambda code, t, a, b: self.events.tell(code, t, a, b))
+        self.jobs = JobQueue(
+            _LoopNodes(self.loop), lambda code, t, a, b: self.events.tell(code, t, a, b),
+            Cooling.of(port.rig.satellite),
+        )  # fmt: skip
         self.housekeeping = Housekeeping(
             self.loop, self.jobs, self.parameters, self.telemetry, self.events, self.pacing, radio, self.boot_count,
             port,

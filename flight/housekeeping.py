@@ -11,7 +11,8 @@ from flight._native import lib
 from flight.commands import Commands
 from flight.events import Events
 from flight.icd import JobState
-from flight.jobs import Job, JobQueue
+from flight.job import ACTIVE, Job
+from flight.jobs import JobQueue
 from flight.loop import Loop
 from flight.pacing import Pacing
 from flight.parameters import Parameters
@@ -133,7 +134,7 @@ class Housekeeping:
     def _pages_of_jobs(self, t_us: int) -> None:
         jobs = self._jobs.open_jobs() + self._jobs.take_ended()
         counts = self._jobs.counts
-        queued, running = counts[JobState.QUEUED], counts[JobState.ASSIGNED] + counts[JobState.RUNNING]
+        queued, running = counts[JobState.QUEUED], sum(counts[state] for state in ACTIVE)
         for at in range(0, max(1, len(jobs)), _JOB_ROWS):
             page = jobs[at : at + _JOB_ROWS]
             head = (JOBS, min(queued, 0xFFFF), running, counts[JobState.DONE], self._jobs.work_mu, len(page))
@@ -151,6 +152,8 @@ def _job_row(j: Job) -> tuple[int, ...]:
         j.node,
         j.total_mu,
         min(j.progress_mu, _U32),
-        j.checkpoint_mu,
+        j.credit_mu,
         min(j.restarts, 0xFFFF),
+        j.nodes,
+        min(j.deadline_us // 1_000_000, _U32),
     )

@@ -17,8 +17,8 @@ import numpy as np
 
 ICD_NAME = "space-link"
 ICD_VERSION = 1
-ICD_HASH = 0xEB013C139C96846C
-ICD_SHA256 = "eb013c139c96846c845e8896d5ca53feebed6df6348970baee544dcca73657a4"
+ICD_HASH = 0x90D1B9D0B0CB59CD
+ICD_SHA256 = "90d1b9d0b0cb59cd15692a4190b3a348017d7cb04b04e9f1f1d4417875e49604"
 MAX_PAYLOAD = 1024
 
 
@@ -138,12 +138,15 @@ class Mode(IntEnum):
 
 
 class JobState(IntEnum):
+    """stopping: its nodes are told to checkpoint it and be free, then it is queued again."""
+
     QUEUED = 0
     ASSIGNED = 1
     RUNNING = 2
     DONE = 3
     CANCELLED = 4
     FAILED = 5
+    STOPPING = 6
 
 
 class BoardStatus(IntEnum):
@@ -155,7 +158,7 @@ class BoardStatus(IntEnum):
 
 
 class Failure(IntEnum):
-    """Why a command was not accepted, not started, or failed."""
+    """Why a command was not accepted, not started, or failed. gang: not possible with a job of several nodes."""
 
     NONE = 0
     UNKNOWN_COMMAND = 1
@@ -173,6 +176,7 @@ class Failure(IntEnum):
     INTERRUPTED = 13
     ICD_MISMATCH = 14
     DUPLICATE = 15
+    GANG = 16
 
 
 class Refusal(IntEnum):
@@ -257,6 +261,7 @@ class Event(IntEnum):
     JOB_STARTED = 4103
     JOB_FINISHED = 4104
     JOB_REQUEUED = 4105
+    JOB_LATE = 4114
     NODE_OVER_CAP = 4106
     THERMAL_DERATE = 4107
     ECLIPSE_ENTRY = 4108
@@ -333,6 +338,7 @@ class Field(NamedTuple):
     tail: int = 0
     count_field: str = ""
     doc: str = ""
+    default: int | None = None  # of a command's argument that may be left out
 
 
 class EventInfo(NamedTuple):
@@ -399,11 +405,13 @@ RECORDS: dict[str, tuple[Field, ...]] = {
         Field('state', 'u8', enum='job_state'),
         Field('workload', 'u8', enum='workload'),
         Field('priority', 'u8'),
-        Field('node', 'u16', doc='65535: none'),
+        Field('node', 'u16', doc='the first that it is on; 65535: none'),
         Field('total_mu', 'u32', unit='0.001 work unit'),
         Field('progress_mu', 'u32', unit='0.001 work unit'),
         Field('checkpoint_mu', 'u32', unit='0.001 work unit'),
         Field('restarts', 'u16'),
+        Field('nodes', 'u8', doc='that it runs on at once'),
+        Field('deadline_s', 'u32', unit='s', doc='mission time; 0: none'),
     ),
     'health_row': (
         Field('address', 'u16', enum='address'),
@@ -651,15 +659,25 @@ COMMANDS: dict[str, Message] = {
         (
             Field('job_id', 'u32', min=1, doc='chosen by ground; a second job of the same id is refused as duplicate'),
             Field('workload', 'u8', min=1, max=3, enum='workload'),
-            Field('priority', 'u8', doc='higher first'),
-            Field('work_mu', 'u32', unit='0.001 work unit', min=1),
+            Field('priority', 'u8', doc='higher first; within a priority, the earliest deadline'),
+            Field('work_mu', 'u32', unit='0.001 work unit', min=1, doc='of all its nodes together, which share it equally'),
             Field('checkpoint_s', 'u16', unit='s', min=1),
+            Field('nodes', 'u8', min=1, default=1, doc='at once: all start or none does'),
+            Field('deadline_s', 'u32', unit='s', default=0, doc='from now, 0: none; a job that is late goes on, and is told of by job_late'),
+            Field('checkpoint_cost_s', 'u16', unit='s', default=0, doc='of work that one checkpoint costs; of jobs of one priority the cheapest gives way first'),
         ),
     ),
     'job_cancel': Message(
         'job_cancel', 'command', 'flight', 8, 1, '', 5, '', '',
         (
             Field('job_id', 'u32', min=1),
+        ),
+    ),
+    'job_move': Message(
+        'job_move', 'command', 'flight', 8, 1, '', 8, '', 'Have a job of one node go on, from a checkpoint, on this one. What runs there makes way, whatever its priority. Completed when it runs there; failed after two minutes, and then it runs where there is room.',
+        (
+            Field('job_id', 'u32', min=1),
+            Field('node', 'u16'),
         ),
     ),
     'board_reset': Message(
@@ -736,6 +754,7 @@ EVENTS: dict[str, EventInfo] = {
     'job_started': EventInfo('job_started', 4103, Severity.INFO, ('job_id', 'node')),
     'job_finished': EventInfo('job_finished', 4104, Severity.INFO, ('job_id', 'node')),
     'job_requeued': EventInfo('job_requeued', 4105, Severity.LOW, ('job_id', 'checkpoint_mu')),
+    'job_late': EventInfo('job_late', 4114, Severity.MEDIUM, ('job_id', 'left_mu')),
     'node_over_cap': EventInfo('node_over_cap', 4106, Severity.MEDIUM, ('power_mw', 'cap_mw')),
     'thermal_derate': EventInfo('thermal_derate', 4107, Severity.MEDIUM, ('coolant_cdeg', 'factor_pct')),
     'eclipse_entry': EventInfo('eclipse_entry', 4108, Severity.INFO, ('soc_cpct', 'array_w')),
@@ -847,6 +866,7 @@ def _pack(where: str, fields: tuple[Field, ...], form: struct.Struct, values: di
     for name in values:
         if all(f.name != name for f in fields):
             raise IcdError(f"{where}: no field '{name}', expected {', '.join(f.name for f in fields) or 'none'}")
+    values = {f.name: f.default for f in fields if f.default is not None} | values
     for f in fields:
         if f.name not in values:
             raise IcdError(f"{where}: field '{f.name}' is missing")
@@ -878,7 +898,7 @@ def _is_any_u8(f: Field) -> bool:
 
 
 def encode(name: str, **values: Any) -> bytes:
-    """Payload (source data) of a message from one value per field.
+    """Payload (source data) of a message from one value per field; one that has a default may be left out.
 
     The tail's count field may be left out: it is the number of elements then. Elements of a record are dicts; a tail of
     any u8 may be given as bytes.

@@ -108,6 +108,13 @@ class Loop:
             start_mu,
             checkpoint_ms,
         )
+        j.stop = 0
+        lib.ctl_set_job(self._ctl, node, j)
+
+    def stop_job(self, node: int, job_id: int) -> None:
+        """The node shall checkpoint this job and stay idle with it until it is given another one, or none."""
+        j = self._job
+        j.job_id, j.stop = job_id, 1
         lib.ctl_set_job(self._ctl, node, j)
 
     def clear_job(self, node: int) -> None:

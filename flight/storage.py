@@ -17,9 +17,9 @@ from typing import Any
 
 from flight.errors import StorageError
 from flight.icd import JobState
-from flight.jobs import Job
+from flight.job import Job
 
-VERSION = 1
+VERSION = 2
 JOURNAL_KEPT = 1000
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -32,12 +32,20 @@ CREATE TABLE command (
 CREATE INDEX command_open ON command (stage) WHERE stage = 'accepted';
 CREATE TABLE job (
     job_id INTEGER PRIMARY KEY, workload INTEGER NOT NULL, priority INTEGER NOT NULL, total_mu INTEGER NOT NULL,
-    checkpoint_s INTEGER NOT NULL, place INTEGER NOT NULL, state INTEGER NOT NULL, node INTEGER NOT NULL,
-    checkpoint_mu INTEGER NOT NULL, restarts INTEGER NOT NULL
+    checkpoint_s INTEGER NOT NULL, place INTEGER NOT NULL, nodes INTEGER NOT NULL, deadline_us INTEGER NOT NULL,
+    checkpoint_cost_s INTEGER NOT NULL, state INTEGER NOT NULL, restarts INTEGER NOT NULL, late INTEGER NOT NULL,
+    members TEXT NOT NULL -- JSON: node and checkpoint_mu of each
 );
 """
+_FROM_1 = f"""
+ALTER TABLE job RENAME TO old_job;
+{_SCHEMA[_SCHEMA.index("CREATE TABLE job") :]}
+INSERT INTO job SELECT job_id, workload, priority, total_mu, checkpoint_s, place, 1, 0, 0, state, restarts, 0,
+    json_array(json_array(node, checkpoint_mu)) FROM old_job;
+DROP TABLE old_job;
+"""
 _DUMPED = (("meta", ""), ("parameter", ""), ("wanted", ""), ("command", "WHERE stage = 'accepted'"), ("job", ""))
-_JOB = "INSERT OR REPLACE INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_JOB = "INSERT OR REPLACE INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +86,11 @@ class Storage:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, VERSION):
+        if version not in range(VERSION + 1):
             raise StorageError(f"storage {self.path}: version {version}, expected {VERSION}")
-        if version == 0:
-            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        if version < VERSION:
+            script = _SCHEMA if version == 0 else _FROM_1
+            self._db.executescript(f"BEGIN; {script} PRAGMA user_version = {VERSION}; COMMIT;")
         self._db.execute("BEGIN IMMEDIATE")  # takes the lock now, so that a second flight is refused now
         self._db.execute("COMMIT")
 
@@ -107,9 +116,11 @@ class Storage:
         """Every job, in the order of submission."""
         jobs = []
         for row in self._rows("SELECT * FROM job ORDER BY place"):
-            job_id, workload, priority, total_mu, checkpoint_s, place, state, node, checkpoint_mu, restarts = row
-            job = Job(job_id, workload, priority, total_mu, checkpoint_s, place, JobState(state), node)
-            job.checkpoint_mu, job.restarts = checkpoint_mu, restarts
+            *fixed, state, restarts, late, members = row
+            job = Job(*fixed)
+            job.state, job.restarts, job.late = JobState(state), restarts, bool(late)
+            for member, (node, checkpoint_mu) in zip(job.members, json.loads(members), strict=True):
+                member.node, member.checkpoint_mu, member.progress_mu = node, checkpoint_mu, checkpoint_mu
             jobs.append(job)
         return jobs
 
@@ -174,8 +185,10 @@ class Storage:
 
     def set_job(self, j: Job) -> None:
         """Note a job."""
-        row = (j.job_id, j.workload, j.priority, j.total_mu, j.checkpoint_s, j.order)
-        self._put("job", j.job_id, _JOB, *row, int(j.state), j.node, j.checkpoint_mu, j.restarts)
+        fixed = (j.job_id, j.workload, j.priority, j.total_mu, j.checkpoint_s, j.order)
+        more = (j.nodes, j.deadline_us, j.checkpoint_cost_s, int(j.state), j.restarts, int(j.late))
+        members = json.dumps([(m.node, m.checkpoint_mu) for m in j.members])
+        self._put("job", j.job_id, _JOB, *fixed, *more, members)
 
     def _put(self, table: str, row: int | str, sql: str, *values: Any) -> None:
         self._pending[table, row] = (sql, values)

@@ -159,7 +159,12 @@ def describe(name: str) -> str:
         return f"{name} PARAMETER=VALUE ..."
     if name == "parameter_get":
         return f"{name} parameters=NAME,NAME,..."
-    return " ".join([name, *(f"{f.name}={_range(f)}" for f in message.fields)])
+    return " ".join([name, *(_argument(f) for f in message.fields)])
+
+
+def _argument(field: icd.Field) -> str:
+    text = f"{field.name}={_range(field)}"
+    return text if field.default is None else f"[{text}]"
 
 
 def _value(message: icd.Message, name: str, value: Any) -> Any:

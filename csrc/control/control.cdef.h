@@ -43,7 +43,7 @@ struct ctl_config {
 };
 struct ctl_job {
     uint32_t job_id, total_mu, start_mu, checkpoint_ms;
-    uint8_t workload;
+    uint8_t workload, stop;
     ...;
 };
 enum ctl_phase { CTL_PHASE_OFF, CTL_PHASE_START, CTL_PHASE_UP, CTL_PHASE_STOP, ... };

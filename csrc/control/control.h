@@ -81,6 +81,7 @@ struct ctl_config {
 struct ctl_job {
     uint32_t job_id, total_mu, start_mu, checkpoint_ms;
     uint8_t workload;
+    uint8_t stop; /* checkpoint it and stay idle with it, until another job or none is set */
 };
 
 enum ctl_phase {

@@ -251,7 +251,9 @@ static void command_job(struct ctl *c, uint16_t board, struct ctl_node *n) {
     int done = (n->tlm.flags & BUS_NODE_FLAG_JOB_DONE) != 0;
     if (!active && n->tlm.state != BUS_NODE_STATE_IDLE)
         return;
-    if (j->job_id == 0 && n->tlm.job_id != 0)
+    if (j->stop && !(active && n->tlm.job_id == j->job_id))
+        return;
+    if (j->stop || (j->job_id == 0 && n->tlm.job_id != 0))
         send_job_stop(c, board, active ? n->tlm.job_id : 0);
     else if (j->job_id != 0 && n->tlm.job_id != j->job_id)
         send_job(c, board, j, j->start_mu);

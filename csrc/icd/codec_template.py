@@ -45,6 +45,7 @@ class Field(NamedTuple):
     tail: int = 0
     count_field: str = ""
     doc: str = ""
+    default: int | None = None  # of a command's argument that may be left out
 
 
 class EventInfo(NamedTuple):
@@ -145,6 +146,7 @@ def _pack(where: str, fields: tuple[Field, ...], form: struct.Struct, values: di
     for name in values:
         if all(f.name != name for f in fields):
             raise IcdError(f"{where}: no field '{name}', expected {', '.join(f.name for f in fields) or 'none'}")
+    values = {f.name: f.default for f in fields if f.default is not None} | values
     for f in fields:
         if f.name not in values:
             raise IcdError(f"{where}: field '{f.name}' is missing")
@@ -176,7 +178,7 @@ def _is_any_u8(f: Field) -> bool:
 
 
 def encode(name: str, **values: Any) -> bytes:
-    """Payload (source data) of a message from one value per field.
+    """Payload (source data) of a message from one value per field; one that has a default may be left out.
 
     The tail's count field may be left out: it is the number of elements then. Elements of a record are dicts; a tail of
     any u8 may be given as bytes.

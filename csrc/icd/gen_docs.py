@@ -30,7 +30,8 @@ def _meaning(f: Field) -> str:
     anchor = f"{f.enum.prefix}s" if f.enum and f.enum.prefix else f"{f.enum.name}-enum" if f.enum else ""
     enum = f"[{f.enum.name}](#{anchor})" if f.enum else ""
     count = f"`{f.count}` elements" if f.count else ""
-    return "; ".join(x for x in (enum, count, f.doc) if x)
+    default = "" if f.default is None else f"{f.default} where it is left out"
+    return "; ".join(x for x in (enum, count, f.doc, default) if x)
 
 
 def _fields(items: Iterable[Field], offset: int = 0, first: str = "") -> list[str]:

@@ -23,7 +23,7 @@ def _enum(enum: Enum) -> str:
 def _field(f: Field) -> str:
     extra = [
         f"{key}={value!r}"
-        for key, value in (("unit", f.unit), ("min", f.min), ("max", f.max))
+        for key, value in (("unit", f.unit), ("min", f.min), ("max", f.max), ("default", f.default))
         if value not in ("", None)
     ]
     extra += [f"enum={f.enum.name!r}"] if f.enum else []

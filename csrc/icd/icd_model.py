@@ -62,6 +62,7 @@ class Field:
     tail: int = 0  # T[<=N]: N, else 0
     count: str = ""  # the field that holds the number of tail elements
     record: Record | None = None
+    default: int | None = None  # what an argument of a command is where it is left out
 
     @property
     def element_bytes(self) -> int:

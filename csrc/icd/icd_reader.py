@@ -135,7 +135,7 @@ class _Reader:
         return tuple(out)
 
     def field(self, where: str, table: Any) -> Field:
-        t = self.keys(where, table, schema.FIELD)
+        t = self.keys(where, table, schema.FIELD, schema.OPTIONAL | {"default"})
         text = t["type"]
         item = Field(
             t["name"],
@@ -145,6 +145,7 @@ class _Reader:
             t.get("max"),
             doc=t.get("doc", ""),
             count=t.get("count", ""),
+            default=t.get("default"),
         )
         if match := _BYTES.match(text):
             item = replace(item, type="bytes", fixed=int(match[1]))
@@ -162,6 +163,7 @@ class _Reader:
         if "enum" in t:
             item = replace(item, enum=self.enum_of(where, item, t["enum"]))
         self.range(where, item)
+        self.default(where, item)
         return item
 
     def enum_of(self, where: str, item: Field, name: str) -> Enum:
@@ -191,6 +193,15 @@ class _Reader:
             raise self.fail(where, f"min {low} is greater than max {high}")
         if low < least or high > greatest:
             raise self.fail(where, f"range {low}..{high} does not fit {item.type} ({least}..{greatest})")
+
+    def default(self, where: str, item: Field) -> None:
+        if item.default is None:
+            return
+        if item.type not in INTEGER_BITS or item.tail or not where.startswith("command "):
+            raise self.fail(where, "default is for an integer argument of a command")
+        low, high = (b if b is not None else to for b, to in zip((item.min, item.max), item.limits(), strict=True))
+        if not low <= item.default <= high:
+            raise self.fail(where, f"default {item.default} is outside {low}..{high}")
 
     def tail(self, where: str, item: Field, before: list[Field], last: bool) -> None:
         if not last:

@@ -98,6 +98,8 @@ static inline void put_job_row(uint8_t *p, const struct space_job_row *r) {
     put_u32(p + 13, r->progress_mu);
     put_u32(p + 17, r->checkpoint_mu);
     put_u16(p + 21, r->restarts);
+    p[23] = r->nodes;
+    put_u32(p + 24, r->deadline_s);
 }
 
 static inline void get_job_row(struct space_job_row *r, const uint8_t *p) {
@@ -110,6 +112,8 @@ static inline void get_job_row(struct space_job_row *r, const uint8_t *p) {
     r->progress_mu = get_u32(p + 13);
     r->checkpoint_mu = get_u32(p + 17);
     r->restarts = get_u16(p + 21);
+    r->nodes = p[23];
+    r->deadline_s = get_u32(p + 24);
 }
 
 static inline void put_health_row(uint8_t *p, const struct space_health_row *r) {
@@ -428,10 +432,10 @@ size_t space_hk_jobs_encode(const struct space_hk_jobs *m, uint8_t out[static SP
     put_u64(out + 9, m->work_mu);
     out[17] = m->count;
     uint8_t *at = out + 18;
-    for (size_t i = 0; i < m->count; i++, at += 23) {
+    for (size_t i = 0; i < m->count; i++, at += 28) {
         put_job_row(at, &m->jobs[i]);
     }
-    return 18u + 23u * (size_t)m->count;
+    return 18u + 28u * (size_t)m->count;
 }
 
 int space_hk_jobs_decode(struct space_hk_jobs *m, const uint8_t *in, size_t n) {
@@ -449,11 +453,11 @@ int space_hk_jobs_decode(struct space_hk_jobs *m, const uint8_t *in, size_t n) {
     if (m->count > 30u) {
         return SPACE_ERR_RANGE;
     }
-    if (n != 18u + 23u * (size_t)m->count) {
+    if (n != 18u + 28u * (size_t)m->count) {
         return SPACE_ERR_LENGTH;
     }
     const uint8_t *at = in + 18;
-    for (size_t i = 0; i < m->count; i++, at += 23) {
+    for (size_t i = 0; i < m->count; i++, at += 28) {
         get_job_row(&m->jobs[i], at);
     }
     return check_hk_jobs(m);
@@ -784,7 +788,8 @@ static int check_job_submit(const struct space_job_submit *m) {
         m->workload < 1u ||
         m->workload > 3u ||
         m->work_mu < 1u ||
-        m->checkpoint_s < 1u) {
+        m->checkpoint_s < 1u ||
+        m->nodes < 1u) {
         return SPACE_ERR_RANGE;
     }
     return 0;
@@ -800,11 +805,14 @@ size_t space_job_submit_encode(const struct space_job_submit *m, uint8_t out[sta
     out[6] = m->priority;
     put_u32(out + 7, m->work_mu);
     put_u16(out + 11, m->checkpoint_s);
-    return 13u;
+    out[13] = m->nodes;
+    put_u32(out + 14, m->deadline_s);
+    put_u16(out + 18, m->checkpoint_cost_s);
+    return 20u;
 }
 
 int space_job_submit_decode(struct space_job_submit *m, const uint8_t *in, size_t n) {
-    if (n != 13u) {
+    if (n != 20u) {
         return SPACE_ERR_LENGTH;
     }
     if (in[0] != 4) {
@@ -815,6 +823,9 @@ int space_job_submit_decode(struct space_job_submit *m, const uint8_t *in, size_
     m->priority = in[6];
     m->work_mu = get_u32(in + 7);
     m->checkpoint_s = get_u16(in + 11);
+    m->nodes = in[13];
+    m->deadline_s = get_u32(in + 14);
+    m->checkpoint_cost_s = get_u16(in + 18);
     return check_job_submit(m);
 }
 
@@ -843,6 +854,35 @@ int space_job_cancel_decode(struct space_job_cancel *m, const uint8_t *in, size_
     }
     m->job_id = get_u32(in + 1);
     return check_job_cancel(m);
+}
+
+static int check_job_move(const struct space_job_move *m) {
+    if (m->job_id < 1u) {
+        return SPACE_ERR_RANGE;
+    }
+    return 0;
+}
+
+size_t space_job_move_encode(const struct space_job_move *m, uint8_t out[static SPACE_MAX_PAYLOAD]) {
+    if (check_job_move(m) != 0) {
+        return 0;
+    }
+    out[0] = 8;
+    put_u32(out + 1, m->job_id);
+    put_u16(out + 5, m->node);
+    return 7u;
+}
+
+int space_job_move_decode(struct space_job_move *m, const uint8_t *in, size_t n) {
+    if (n != 7u) {
+        return SPACE_ERR_LENGTH;
+    }
+    if (in[0] != 8) {
+        return SPACE_ERR_ID;
+    }
+    m->job_id = get_u32(in + 1);
+    m->node = get_u16(in + 5);
+    return check_job_move(m);
 }
 
 size_t space_board_reset_encode(const struct space_board_reset *m, uint8_t out[static SPACE_MAX_PAYLOAD]) {
@@ -1014,6 +1054,7 @@ int space_event_severity(uint16_t code) {
     case SPACE_EVENT_BOARD_NVM_REPAIRED:
     case SPACE_EVENT_BOARD_TICK_REFUSED:
     case SPACE_EVENT_BOARD_MEMORY_REPAIRED:
+    case SPACE_EVENT_JOB_LATE:
     case SPACE_EVENT_NODE_OVER_CAP:
     case SPACE_EVENT_THERMAL_DERATE:
     case SPACE_EVENT_SENSOR_EXCLUDED:

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* First 8 bytes of the SHA-256 of the canonical ICD. */
-#define SPACE_ICD_HASH UINT64_C(0xeb013c139c96846c)
+#define SPACE_ICD_HASH UINT64_C(0x90d1b9d0b0cb59cd)
 
 #define SPACE_VERSION 1
 #define SPACE_MAX_PAYLOAD 1024
@@ -41,7 +41,7 @@
 #define SPACE_SVC_HK_JOBS 3
 #define SPACE_SUB_HK_JOBS 25
 #define SPACE_SID_HK_JOBS 4
-#define SPACE_HK_JOBS_BYTES 708
+#define SPACE_HK_JOBS_BYTES 858
 #define SPACE_SVC_HK_HEALTH 3
 #define SPACE_SUB_HK_HEALTH 25
 #define SPACE_SID_HK_HEALTH 5
@@ -85,11 +85,15 @@
 #define SPACE_SVC_JOB_SUBMIT 8
 #define SPACE_SUB_JOB_SUBMIT 1
 #define SPACE_FUNCTION_JOB_SUBMIT 4
-#define SPACE_JOB_SUBMIT_BYTES 13
+#define SPACE_JOB_SUBMIT_BYTES 20
 #define SPACE_SVC_JOB_CANCEL 8
 #define SPACE_SUB_JOB_CANCEL 1
 #define SPACE_FUNCTION_JOB_CANCEL 5
 #define SPACE_JOB_CANCEL_BYTES 5
+#define SPACE_SVC_JOB_MOVE 8
+#define SPACE_SUB_JOB_MOVE 1
+#define SPACE_FUNCTION_JOB_MOVE 8
+#define SPACE_JOB_MOVE_BYTES 7
 #define SPACE_SVC_BOARD_RESET 8
 #define SPACE_SUB_BOARD_RESET 1
 #define SPACE_FUNCTION_BOARD_RESET 6
@@ -218,13 +222,14 @@ enum space_mode {
     SPACE_MODE_NOMINAL = 1,
 };
 
-enum space_job_state {
+enum space_job_state { /* stopping: its nodes are told to checkpoint it and be free, then it is queued again. */
     SPACE_JOB_STATE_QUEUED = 0,
     SPACE_JOB_STATE_ASSIGNED = 1,
     SPACE_JOB_STATE_RUNNING = 2,
     SPACE_JOB_STATE_DONE = 3,
     SPACE_JOB_STATE_CANCELLED = 4,
     SPACE_JOB_STATE_FAILED = 5,
+    SPACE_JOB_STATE_STOPPING = 6,
 };
 
 enum space_board_status {
@@ -235,7 +240,7 @@ enum space_board_status {
     SPACE_BOARD_STATUS_LOST = 4,
 };
 
-enum space_failure { /* Why a command was not accepted, not started, or failed. */
+enum space_failure { /* Why a command was not accepted, not started, or failed. gang: not possible with a job of several nodes. */
     SPACE_FAILURE_NONE = 0,
     SPACE_FAILURE_UNKNOWN_COMMAND = 1,
     SPACE_FAILURE_BAD_LENGTH = 2,
@@ -252,6 +257,7 @@ enum space_failure { /* Why a command was not accepted, not started, or failed. 
     SPACE_FAILURE_INTERRUPTED = 13,
     SPACE_FAILURE_ICD_MISMATCH = 14,
     SPACE_FAILURE_DUPLICATE = 15,
+    SPACE_FAILURE_GANG = 16,
 };
 
 enum space_refusal { /* Why a board is not flown. configuration: it rejected what the satellite's file says of it; firmware_hash: it runs another version's firmware. */
@@ -330,6 +336,7 @@ enum space_event {
     SPACE_EVENT_JOB_STARTED = 4103,
     SPACE_EVENT_JOB_FINISHED = 4104,
     SPACE_EVENT_JOB_REQUEUED = 4105,
+    SPACE_EVENT_JOB_LATE = 4114,
     SPACE_EVENT_NODE_OVER_CAP = 4106,
     SPACE_EVENT_THERMAL_DERATE = 4107,
     SPACE_EVENT_ECLIPSE_ENTRY = 4108,
@@ -386,11 +393,13 @@ struct space_job_row {
     uint8_t state; /* enum job_state */
     uint8_t workload; /* enum workload */
     uint8_t priority;
-    uint16_t node; /* 65535: none */
+    uint16_t node; /* the first that it is on; 65535: none */
     uint32_t total_mu; /* 0.001 work unit */
     uint32_t progress_mu; /* 0.001 work unit */
     uint32_t checkpoint_mu; /* 0.001 work unit */
     uint16_t restarts;
+    uint8_t nodes; /* that it runs on at once */
+    uint32_t deadline_s; /* s; mission time; 0: none */
 };
 
 struct space_health_row {
@@ -649,9 +658,12 @@ int space_node_off_decode(struct space_node_off *m, const uint8_t *in, size_t n)
 struct space_job_submit {
     uint32_t job_id; /* 1..; chosen by ground; a second job of the same id is refused as duplicate */
     uint8_t workload; /* 1..3; enum workload */
-    uint8_t priority; /* higher first */
-    uint32_t work_mu; /* 0.001 work unit; 1.. */
+    uint8_t priority; /* higher first; within a priority, the earliest deadline */
+    uint32_t work_mu; /* 0.001 work unit; 1..; of all its nodes together, which share it equally */
     uint16_t checkpoint_s; /* s; 1.. */
+    uint8_t nodes; /* 1..; at once: all start or none does */
+    uint32_t deadline_s; /* s; from now, 0: none; a job that is late goes on, and is told of by job_late */
+    uint16_t checkpoint_cost_s; /* s; of work that one checkpoint costs; of jobs of one priority the cheapest gives way first */
 };
 size_t space_job_submit_encode(const struct space_job_submit *m, uint8_t out[static SPACE_MAX_PAYLOAD]);
 int space_job_submit_decode(struct space_job_submit *m, const uint8_t *in, size_t n);
@@ -661,6 +673,14 @@ struct space_job_cancel {
 };
 size_t space_job_cancel_encode(const struct space_job_cancel *m, uint8_t out[static SPACE_MAX_PAYLOAD]);
 int space_job_cancel_decode(struct space_job_cancel *m, const uint8_t *in, size_t n);
+
+/* Have a job of one node go on, from a checkpoint, on this one. What runs there makes way, whatever its priority. Completed when it runs there; failed after two minutes, and then it runs where there is room. */
+struct space_job_move {
+    uint32_t job_id; /* 1.. */
+    uint16_t node;
+};
+size_t space_job_move_encode(const struct space_job_move *m, uint8_t out[static SPACE_MAX_PAYLOAD]);
+int space_job_move_decode(struct space_job_move *m, const uint8_t *in, size_t n);
 
 /* Reset a board by its bus address; completed when it has said HELLO again and is ready. */
 struct space_board_reset {

@@ -71,7 +71,17 @@ def state(executive: Executive) -> dict[str, int]:
     status, commands, jobs = executive.loop.status(), executive.commands, executive.jobs
     numbers = {name: int(getattr(status, name)) for name in _STATUS}
     rows = [
-        (j.job_id, j.workload, j.priority, j.total_mu, j.checkpoint_s, j.state, j.node, j.checkpoint_mu, j.restarts)
+        (
+            j.job_id,
+            j.workload,
+            j.priority,
+            j.total_mu,
+            j.checkpoint_s,
+            j.deadline_us,
+            j.state,
+            j.restarts,
+            [(m.node, m.checkpoint_mu) for m in j.members],
+        )
         for j in jobs.jobs.values()
     ]
     return numbers | {

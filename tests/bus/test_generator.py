@@ -189,6 +189,8 @@ BAD = {
     "unknown import": (SPACE, '"node_state", ', '"node_mood", ', "the board bus has no enum 'node_mood'"),
     "parameter id twice": (SPACE, "id = 41", "id = 40", "parameter hold_s: id 40 is taken by parameter boot_parallel"),
     "parameter default": (SPACE, "= 600\ndefault = 10", "= 600\ndefault = 1000", "hold_s: default 1000 is outside"),
+    "argument's default": (SPACE, "min = 1, default = 1", "min = 1, default = 0", "default 0 is outside 1..255"),
+    "default of telemetry": (SPACE, 'doc = "that it runs on at once"', "default = 1", "default is for an integer"),
     "parameter range": (SPACE, "min = 1\nmax = 600\n", "min = 700\nmax = 600\n", "min 700 is greater than max 600"),
     "unknown period": (SPACE, 'period = "hk_period_s"', 'period = "hk_s"', "unknown period parameter 'hk_s'"),
     "unknown apid": (SPACE, 'apid = "radio"', 'apid = "tv"', "unknown apid 'tv', expected one of time, flight, radio"),

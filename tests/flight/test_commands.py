@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from flight import icd
 from flight.errors import StorageError
-from flight.icd import Failure
+from flight.icd import Failure, JobState
+from flight.job import NO_NODE
 from flight.parameters import Parameters
 from flight.storage import Storage
 from flight.telecommand import Telecommand, from_timeline
@@ -27,6 +28,7 @@ from tests.flight.conftest import command
 from tests.flight.fake import FakePort
 
 GOOD = ["accepted", "started", "completed"]
+WORK = {"job_id": 9, "workload": 1, "priority": 1, "work_mu": 900_000_000, "checkpoint_s": 5}
 
 
 @pytest.mark.parametrize(
@@ -90,6 +92,10 @@ def test_a_board_is_reset_and_comes_back(fly):
         (command("board_reset", address=5), Failure.UNKNOWN_NODE),
         (command("channel_clear", node=65535), Failure.UNKNOWN_NODE),
         (command("job_cancel", job_id=77), Failure.UNKNOWN_JOB),
+        (command("job_move", job_id=77, node=1), Failure.UNKNOWN_JOB),
+        (command("job_move", job_id=77, node=16), Failure.UNKNOWN_NODE),
+        (command("job_submit", **WORK | {"nodes": 17}), Failure.OUT_OF_RANGE),
+        (command("job_submit", **WORK | {"work_mu": 3, "nodes": 4}), Failure.OUT_OF_RANGE),
         (command("parameter_set", values=[{"parameter": 999, "value": 1.0}]), Failure.UNKNOWN_PARAMETER),
         (command("parameter_set", values=[{"parameter": 41, "value": 0.0}]), Failure.OUT_OF_RANGE),
         (command("parameter_get", parameters=[999]), Failure.UNKNOWN_PARAMETER),
@@ -113,6 +119,58 @@ def test_a_second_job_of_the_same_id_is_a_duplicate(fly):
     flown.command("job_submit", 2, **job)
     flown.run(1)
     assert flown.reports(2) == ["acceptance_failed"]
+
+
+def test_a_job_is_moved_from_ground(fly):
+    flown = fly()
+    flown.run(5)
+    flown.command("node_on", 1, node=1)
+    flown.command("node_on", 2, node=2)
+    flown.command("job_submit", 3, **WORK)
+    flown.run(120)
+    job = flown.executive.jobs.jobs[9]
+    assert (job.state, job.node) == (JobState.RUNNING, 1)
+    done_mu = flown.port.nodes[1].progress
+    flown.command("job_move", 4, job_id=9, node=2)
+    flown.run(10)
+    assert flown.reports(4) == GOOD
+    assert (job.state, job.node, job.restarts) == (JobState.RUNNING, 2, 0)
+    assert flown.port.nodes[2].job["start_mu"] >= int(done_mu)
+    assert flown.port.nodes[1].job is None
+    assert flown.executive.jobs.work_mu == job.credit_mu >= int(done_mu)
+
+
+def test_a_move_to_a_node_that_does_not_come_up_fails_and_the_job_stays(fly):
+    flown = fly()
+    flown.run(5)
+    flown.command("node_on", 1, node=1)
+    flown.command("job_submit", 3, **WORK)
+    flown.run(120)
+    flown.command("job_move", 4, job_id=9, node=2)
+    flown.run(130)
+    assert flown.reports(4) == ["accepted", "started", "failed"]
+    assert flown.last("failed")["reason"] == Failure.TIMEOUT
+    job = flown.executive.jobs.jobs[9]
+    assert (job.state, job.node, job.target) == (JobState.RUNNING, 1, NO_NODE)
+
+
+def test_a_gang_is_told_as_one_and_not_moved(fly):
+    flown = fly()
+    flown.run(5)
+    flown.command("node_on", 1, node=65535)
+    flown.command("job_submit", 2, **WORK | {"nodes": 3, "deadline_s": 60, "checkpoint_cost_s": 2})
+    flown.command("job_move", 3, job_id=9, node=2)
+    flown.run(120)
+    assert flown.reports(3) == ["acceptance_failed"]
+    assert flown.last("acceptance_failed")["reason"] == Failure.GANG
+    at_work = [n for n in flown.port.nodes if n.job is not None]
+    assert [n.job["total_mu"] for n in at_work] == [300_000_000] * 3
+    (row,) = flown.last("hk_jobs")["jobs"]
+    assert (row["nodes"], row["deadline_s"], row["total_mu"]) == (3, 65, 900_000_000)
+    assert 0 < row["checkpoint_mu"] <= row["progress_mu"] <= sum(n.progress for n in at_work)
+    late = [(e.arg0, e.t_us) for e in flown.told(icd.Event.JOB_LATE)]
+    assert [job_id for job_id, _ in late] == [9]
+    assert late[0][1] >= 65_000_000
 
 
 @pytest.mark.parametrize("how", ["done", "refused", "lost"])
@@ -245,7 +303,7 @@ def test_a_storage_that_is_none_is_one_clear_error(tmp_path):
     with pytest.raises(StorageError, match="not an SQLite database"):
         Storage(tmp_path)
     with sqlite3.connect(tmp_path / "other.sqlite") as other:
-        other.execute("PRAGMA user_version = 1")
+        other.execute("PRAGMA user_version = 2")
     other.close()
     (tmp_path / "other.sqlite").replace(tmp_path / "flight.sqlite")
     storage = Storage(tmp_path)
@@ -254,6 +312,31 @@ def test_a_storage_that_is_none_is_one_clear_error(tmp_path):
     storage.close()
     with pytest.raises(StorageError, match="Not a directory"):
         Storage(tmp_path / "flight.sqlite" / "below")
+
+
+def test_a_storage_of_the_version_before_is_taken_over(tmp_path):
+    """Jobs of one node without deadlines, in the table that version 1 had; cut off on the way it stays what it was."""
+    with sqlite3.connect(tmp_path / "flight.sqlite") as old:
+        old.execute(
+            "CREATE TABLE job (job_id INTEGER PRIMARY KEY, workload INTEGER NOT NULL, priority INTEGER NOT NULL,"
+            " total_mu INTEGER NOT NULL, checkpoint_s INTEGER NOT NULL, place INTEGER NOT NULL, state INTEGER NOT NULL,"
+            " node INTEGER NOT NULL, checkpoint_mu INTEGER NOT NULL, restarts INTEGER NOT NULL)"
+        )
+        old.execute("INSERT INTO job VALUES (7, 2, 5, 900, 30, 0, 2, 3, 400, 1), (9, 1, 5, 10, 30, 1, 3, 65535, 10, 0)")
+        old.execute("CREATE TABLE old_job (a)")
+        old.execute("PRAGMA user_version = 1")
+    with pytest.raises(StorageError, match="old_job"):
+        Storage(tmp_path)
+    old.execute("DROP TABLE old_job")
+    old.close()
+    storage = Storage(tmp_path)
+    first, second = storage.jobs()
+    assert (first.job_id, first.state, first.node, first.credit_mu, first.restarts) == (7, JobState.RUNNING, 3, 400, 1)
+    assert (second.state, second.node, second.credit_mu, second.deadline_us) == (JobState.DONE, NO_NODE, 10, 0)
+    storage.close()
+    again = Storage(tmp_path)
+    assert [job.job_id for job in again.jobs()] == [7, 9]
+    again.close()
 
 
 class Full:
@@ -293,7 +376,7 @@ def test_a_full_disk_is_an_event_and_commands_are_refused_until_it_is_not(fly):
 def test_timeline_names_enums_and_refuses_what_the_icd_does_not_know():
     job = {"job_id": 1, "workload": "decode", "priority": 1, "work_mu": 5, "checkpoint_s": 1}
     telecommand = from_timeline("job_submit", job, 0)
-    assert telecommand.data == struct.pack(">BIBBIH", 4, 1, 3, 1, 5, 1)
+    assert telecommand.data == struct.pack(">BIBBIHBIH", 4, 1, 3, 1, 5, 1, 1, 0, 0)
     many = from_timeline("parameter_set", {"values": [{"parameter": "hold_s", "value": 4}]}, 0)
     assert many.data == struct.pack(">BHd", 1, 41, 4.0)
     with pytest.raises(icd.IcdError, match="unknown command 'node_maybe'"):

@@ -21,7 +21,7 @@ def test_jobs_survive_a_restart_of_the_flight_computer(flight, station):
     work = {"job_id": 5, "workload": "training", "priority": 1, "work_mu": 60_000, "checkpoint_s": 5}
     station.send("job_submit", **work).completed(within=5)
     station.advance(40)
-    before = flight.executive.jobs.jobs[5].checkpoint_mu
+    before = flight.executive.jobs.jobs[5].credit_mu
     assert before > 0
     flight.restart()
     begun_s = flight.t_s
@@ -29,7 +29,7 @@ def test_jobs_survive_a_restart_of_the_flight_computer(flight, station):
     assert flight.executive.boot_count == 2
     assert flight.executive.loop.status().mode == 1  # NOMINAL within 30 s
     job = flight.executive.jobs.jobs[5]
-    assert job.checkpoint_mu >= before
+    assert job.credit_mu >= before
     assert job.restarts == 0  # adopted, not started again
     flight.run(200)
     assert flight.executive.jobs.work_mu == 60_000

@@ -115,6 +115,8 @@ class Satellite:
             self.parameters |= {row["parameter"]: row["value"] for row in values["values"]}
         elif name == "hk_request" and values["structure"] == 1:
             self._hk_flight()
+        elif name == "hk_request" and values["structure"] == 4:
+            self._hk_jobs()
         elif name == "hk_request" and values["structure"] == 5:
             self._hk_health()
         elif name == "hk_request" and values["structure"] == 6:
@@ -338,6 +340,8 @@ class Satellite:
                     "progress_mu": round(j.progress_mu),
                     "checkpoint_mu": round(j.progress_mu * 0.95),
                     "restarts": 0,
+                    "nodes": 1,
+                    "deadline_s": 0,
                 }
                 for j in told[at : at + 30]
             ]

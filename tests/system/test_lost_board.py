@@ -82,7 +82,7 @@ def test_killed_and_started_again(bench: Bench):
     assert bench.status(VICTIM) == BoardStatus.READY
     bench.run_until(returned_s + 200)
     assert loop.nodes[VICTIM].tlm.state in (NodeState.IDLE, NodeState.ACTIVE)
-    assert 0 < job.checkpoint_mu >= min(progress_mu - 60_000, job.total_mu)
+    assert 0 < job.credit_mu >= min(progress_mu - 60_000, job.total_mu)
 
     score = bench.world.score()
     assert not any(score["violations"].values()), score["violations"]
