@@ -17,6 +17,7 @@ from ground.station import Station
 from ground.telemetry import address_name
 
 ASKED_WITHIN_S = 5.0  # simulated
+_JOB_LINE = "{:>10} {:9} {:8} {:>4} {:>5} {:>5} {:>6} {:>6} {:>8}  {}"
 HARM = {  # counters of hk_health that tell of damage, and how one and many of it are called
     "hangs": ("hang", "hangs"),
     "latch_ups": ("latch-up", "latch-ups"),
@@ -40,6 +41,7 @@ HARM = {  # counters of hk_health that tell of damage, and how one and many of i
 EXAMPLES = """examples:
   ground status --json
   ground watch
+  ground jobs
   ground send node_on node=3
   ground send job_submit job_id=7 workload=training priority=5 work_mu=900000 checkpoint_s=30
   ground send parameter_set soc_reserve=0.4
@@ -83,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     watch.add_argument(
         "--reconnect-within", type=_seconds, default=3.0, metavar="S", help="wall-clock time of a lost link (3)"
     )
+
+    jobs = _verb(verbs, "jobs", _jobs, "list the jobs that have not ended, and how each stands", "ground jobs --json")
+    jobs.add_argument("--json", action="store_true", help="print one JSON object")
 
     send = _verb(
         verbs, "send", _send, "send one command and wait until it is done", "ground send node_on node=3", _commands()
@@ -201,6 +206,32 @@ def status(station: Station) -> dict[str, Any]:
     ]
     out["jobs"] = [_named(icd.RECORDS["job_row"], row) for row in station.jobs.values()]
     return out
+
+
+def _jobs(arguments: argparse.Namespace) -> int:
+    """Ask for the queue, and print what comes: a page may hold jobs that ended since the last one."""
+    with _connect(arguments, 2.0) as station:
+        _await_telemetry(station, "hk_flight")
+        station.send("hk_request", structure=icd.PACKETS["hk_jobs"].selector).completed(within=ASKED_WITHIN_S)
+        head = {name: station.telemetry["hk_jobs"][name] for name in ("queued", "running", "done", "work_mu")}
+        rows = [_named(icd.RECORDS["job_row"], row) for row in station.jobs.values()]
+        t_s = station.t_s
+    if arguments.json:
+        print(json.dumps({"t_s": t_s, **head, "jobs": rows}))
+        return 0
+    counts = f"{head['running']} on nodes, {head['queued']} queued, {head['done']} done"
+    print(f"{counts}; {head['work_mu'] / 1e3:.1f} units credited")
+    print(_JOB_LINE.format("job", "state", "workload", "prio", "nodes", "on", "done", "safe", "restarts", "due"))
+    for j in rows:
+        on = "-" if j["node"] == commanding.ALL else j["node"]
+        done, safe = (f"{100 * j[name] / max(j['total_mu'], 1):.0f} %" for name in ("progress_mu", "checkpoint_mu"))
+        due = words.clock(j["deadline_s"]) if j["deadline_s"] else "-"
+        print(
+            _JOB_LINE.format(
+                j["job_id"], j["state"], j["workload"], j["priority"], j["nodes"], on, done, safe, j["restarts"], due
+            )
+        )
+    return 0
 
 
 def _named(fields: Sequence[icd.Field], values: dict[str, Any]) -> dict[str, Any]:

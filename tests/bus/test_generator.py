@@ -143,7 +143,7 @@ def test_hash_of_the_space_link_sees_parameters_and_services(source, tmp_path):
     before = hashes(source, tmp_path / "a")[1]
     edit(source / SPACE, "id = 41", "id = 42")
     middle = hashes(source, tmp_path / "b")[1]
-    edit(source / SPACE, "function = 7", "function = 8")
+    edit(source / SPACE, "function = 7", "function = 77")
     assert len({before, middle, hashes(source, tmp_path / "c")[1]}) == 3
 
 

@@ -84,6 +84,23 @@ def test_status_as_json(live_radio: Radio, capsys: pytest.CaptureFixture[str]) -
     assert now["hk_power"]["charge_mode"] == "mppt"
 
 
+def test_jobs(live_radio: Radio, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ("--station", live_radio.url)
+    for job_id, workload in ((7, "training"), (9, "decode")):
+        work = [f"job_id={job_id}", f"workload={workload}", "priority=3", "work_mu=9000", "checkpoint_s=30"]
+        assert ground(capsys, "send", "job_submit", *work, *where)[0] == 0
+    code, out, err = ground(capsys, "jobs", *where)
+    assert (code, err) == (0, "")
+    lines = [line.split() for line in out.splitlines()]
+    assert lines[0][-3:] == ["0.0", "units", "credited"]
+    assert lines[2] == ["7", "queued", "training", "3", "1", "-", "0", "%", "0", "%", "0", "-"]
+    assert len(lines) == 4
+    assert ground(capsys, "send", "job_cancel", "job_id=7", *where)[0] == 0
+    now = json.loads(ground(capsys, "jobs", "--json", *where)[1])
+    states = {job["job_id"]: job["state"] for job in now["jobs"]}
+    assert (states[9], states.get(7, "cancelled")) == ("queued", "cancelled")
+
+
 def test_status_of_another_icd(capsys: pytest.CaptureFixture[str]) -> None:
     with Radio(Satellite(icd_hash=7), live=True) as live_radio:
         code, out, _ = ground(capsys, "status", "--station", live_radio.url)
@@ -162,7 +179,9 @@ def test_wrong_usage_is_one_line(
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("verb", [["status"], ["watch"], ["watch", "--once"], ["send", "ping"], ["run", "demo"]])
+@pytest.mark.parametrize(
+    "verb", [["status"], ["jobs"], ["watch"], ["watch", "--once"], ["send", "ping"], ["run", "demo"]]
+)
 def test_no_satellite_is_one_line(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     url = f"tcp:127.0.0.1:{free_port()}"
     code, out, err = ground(capsys, *verb, "--station", url, "--connect-within", "0")
@@ -170,7 +189,7 @@ def test_no_satellite_is_one_line(verb: list[str], capsys: pytest.CaptureFixture
     assert err == f"ground: no satellite at {url}: connection refused (a flight run with --radio {url} listens there)\n"
 
 
-@pytest.mark.parametrize("verb", [[], ["status"], ["watch"], ["send"], ["run"]])
+@pytest.mark.parametrize("verb", [[], ["status"], ["jobs"], ["watch"], ["send"], ["run"]])
 def test_help_has_an_example(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = ground(capsys, *verb, "--help")
     assert code == 0
