@@ -261,7 +261,7 @@ NODE = [
     ("node12", "coolant_cdeg", Sensor.COOLANT_CDEG, "bias", -1500),
     ("node12", "coolant_cdeg", Sensor.COOLANT_CDEG, "garbage", None),
 ]
-HEAT_FOUND_S = 12.0
+HEAT_FOUND_S = 13.0
 
 
 @pytest.mark.parametrize(("board", "sensor", "which", "kind", "value"), NODE)
