@@ -243,6 +243,7 @@ class Commands:
             a["job_id"], a["workload"], a["priority"], a["work_mu"], a["checkpoint_s"],
             nodes=a["nodes"], deadline_us=entry.t_us + a["deadline_s"] * SECOND_US if a["deadline_s"] else 0,
             checkpoint_cost_s=a["checkpoint_cost_s"],
+            phases=tuple((phase["workload"], phase["work_mu"]) for phase in a["phases"]),
         )  # fmt: skip
         return GOOD
 

@@ -54,8 +54,9 @@ class _LoopNodes:
 
     def give(self, node: int, job: Job, member: Member) -> None:
         self._loop.set_job(
-            node, job.job_id, job.workload, member.total_mu, member.checkpoint_mu, job.checkpoint_s * 1000
-        )
+            node, job.job_id, job.workload, member.total_mu, member.checkpoint_mu, job.checkpoint_s * 1000,
+            job.checkpoint_cost_s * 1000, job.phases,
+        )  # fmt: skip
 
     def stop(self, node: int, job: Job) -> None:
         self._loop.stop_job(node, job.job_id)

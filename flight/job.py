@@ -42,6 +42,7 @@ class Job:
     nodes: int = 1
     deadline_us: int = 0
     checkpoint_cost_s: int = 0
+    phases: tuple[tuple[int, int], ...] = ()  # workload and work, over and over in place of workload
     state: JobState = JobState.QUEUED
     restarts: int = 0
     late: bool = False  # its deadline passed before it was done, and this was told

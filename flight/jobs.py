@@ -67,13 +67,15 @@ class JobQueue:
         nodes: int = 1,
         deadline_us: int = 0,
         checkpoint_cost_s: int = 0,
+        phases: tuple[tuple[int, int], ...] = (),
     ) -> bool:
         """Queue a new job; False when there is one of this id."""
         if job_id in self.jobs:
             return False
         job = Job(
-            job_id, workload, priority, total_mu, checkpoint_s, len(self.jobs), nodes, deadline_us, checkpoint_cost_s
-        )
+            job_id, workload, priority, total_mu, checkpoint_s, len(self.jobs), nodes, deadline_us, checkpoint_cost_s,
+            phases,
+        )  # fmt: skip
         self.jobs[job_id] = job
         self.counts[JobState.QUEUED] += 1
         self._enqueue(job)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from flight._native import ffi, lib
@@ -98,8 +98,18 @@ class Loop:
         """Want a node on or off."""
         lib.ctl_want_node(self._ctl, node, on)
 
-    def set_job(self, node: int, job_id: int, workload: int, total_mu: int, start_mu: int, checkpoint_ms: int) -> None:
-        """What a node shall run from now on."""
+    def set_job(
+        self,
+        node: int,
+        job_id: int,
+        workload: int,
+        total_mu: int,
+        start_mu: int,
+        checkpoint_ms: int,
+        checkpoint_cost_ms: int = 0,
+        phases: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        """What a node shall run from now on; phases: workload and work of each, over and over in place of workload."""
         j = self._job
         j.job_id, j.workload, j.total_mu, j.start_mu, j.checkpoint_ms = (
             job_id,
@@ -108,7 +118,9 @@ class Loop:
             start_mu,
             checkpoint_ms,
         )
-        j.stop = 0
+        j.stop, j.checkpoint_cost_ms, j.phase_count = 0, checkpoint_cost_ms, len(phases)
+        for k, (of, work_mu) in enumerate(phases):
+            j.phases[k].workload, j.phases[k].work_mu = of, work_mu
         lib.ctl_set_job(self._ctl, node, j)
 
     def stop_job(self, node: int, job_id: int) -> None:

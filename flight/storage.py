@@ -34,18 +34,19 @@ CREATE TABLE job (
     job_id INTEGER PRIMARY KEY, workload INTEGER NOT NULL, priority INTEGER NOT NULL, total_mu INTEGER NOT NULL,
     checkpoint_s INTEGER NOT NULL, place INTEGER NOT NULL, nodes INTEGER NOT NULL, deadline_us INTEGER NOT NULL,
     checkpoint_cost_s INTEGER NOT NULL, state INTEGER NOT NULL, restarts INTEGER NOT NULL, late INTEGER NOT NULL,
-    members TEXT NOT NULL -- JSON: node and checkpoint_mu of each
+    members TEXT NOT NULL, -- JSON: node and checkpoint_mu of each
+    phases TEXT NOT NULL -- JSON: workload and work_mu of each
 );
 """
 _FROM_1 = f"""
 ALTER TABLE job RENAME TO old_job;
 {_SCHEMA[_SCHEMA.index("CREATE TABLE job") :]}
 INSERT INTO job SELECT job_id, workload, priority, total_mu, checkpoint_s, place, 1, 0, 0, state, restarts, 0,
-    json_array(json_array(node, checkpoint_mu)) FROM old_job;
+    json_array(json_array(node, checkpoint_mu)), '[]' FROM old_job;
 DROP TABLE old_job;
 """
 _DUMPED = (("meta", ""), ("parameter", ""), ("wanted", ""), ("command", "WHERE stage = 'accepted'"), ("job", ""))
-_JOB = "INSERT OR REPLACE INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_JOB = "INSERT OR REPLACE INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +117,8 @@ class Storage:
         """Every job, in the order of submission."""
         jobs = []
         for row in self._rows("SELECT * FROM job ORDER BY place"):
-            *fixed, state, restarts, late, members = row
-            job = Job(*fixed)
+            *fixed, state, restarts, late, members, phases = row
+            job = Job(*fixed, phases=tuple((workload, work_mu) for workload, work_mu in json.loads(phases)))
             job.state, job.restarts, job.late = JobState(state), restarts, bool(late)
             for member, (node, checkpoint_mu) in zip(job.members, json.loads(members), strict=True):
                 member.node, member.checkpoint_mu, member.progress_mu = node, checkpoint_mu, checkpoint_mu
@@ -188,7 +189,7 @@ class Storage:
         fixed = (j.job_id, j.workload, j.priority, j.total_mu, j.checkpoint_s, j.order)
         more = (j.nodes, j.deadline_us, j.checkpoint_cost_s, int(j.state), j.restarts, int(j.late))
         members = json.dumps([(m.node, m.checkpoint_mu) for m in j.members])
-        self._put("job", j.job_id, _JOB, *fixed, *more, members)
+        self._put("job", j.job_id, _JOB, *fixed, *more, members, json.dumps(j.phases))
 
     def _put(self, table: str, row: int | str, sql: str, *values: Any) -> None:
         self._pending[table, row] = (sql, values)

@@ -119,7 +119,7 @@ def encode(name: str, values: dict[str, Any]) -> tuple[icd.Message, bytes]:
     """The ICD entry and the application data of a command from named values.
 
     Values may be names of enum values ("training"), of parameters, or "all" for a node. parameter_set takes parameters
-    by name: parameter_set(soc_reserve=0.4). Raises UsageError: unknown command or argument, missing or out of range.
+    by name: parameter_set(soc_reserve=0.4); phases are workload:work_mu, by commas. Raises UsageError: unknown command or argument, missing or out of range.
     """
     message = icd.COMMANDS.get(name)
     if message is None:
@@ -132,11 +132,24 @@ def encode(name: str, values: dict[str, Any]) -> tuple[icd.Message, bytes]:
         listed = listed.split(",") if isinstance(listed, str) else listed
         values = {**values, "parameters": [_parameter(item) for item in listed]}
     else:
-        values = {n: _value(message, n, v) for n, v in values.items()}
+        values = {n: _phases(v) if n == "phases" else _value(message, n, v) for n, v in values.items()}
     try:
         return message, icd.encode(name, **values)
     except icd.IcdError as error:
         raise UsageError(f"command {error}") from None
+
+
+def _phases(value: Any) -> Any:
+    """prefill:200000,decode:800000 as the records of job_submit."""
+    if not isinstance(value, str):
+        return value
+    phases = []
+    for item in filter(None, value.split(",")):
+        workload, _, work = item.partition(":")
+        if workload.upper() not in icd.Workload.__members__ or not work.isdecimal():
+            raise UsageError(f"phase '{item}': expected WORKLOAD:WORK_MU, such as decode:800000")
+        phases.append({"workload": int(icd.Workload[workload.upper()]), "work_mu": int(work)})
+    return phases
 
 
 def parse_words(name: str, arguments: Iterable[str]) -> dict[str, str]:

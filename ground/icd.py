@@ -17,8 +17,8 @@ import numpy as np
 
 ICD_NAME = "space-link"
 ICD_VERSION = 1
-ICD_HASH = 0x90D1B9D0B0CB59CD
-ICD_SHA256 = "90d1b9d0b0cb59cd15692a4190b3a348017d7cb04b04e9f1f1d4417875e49604"
+ICD_HASH = 0xA1292F69B49968EE
+ICD_SHA256 = "a1292f69b49968ee6f9b22073dc36ab9d0fc4eb11501836048433c27606e518c"
 MAX_PAYLOAD = 1024
 
 
@@ -383,6 +383,10 @@ class Message(NamedTuple):
 
 
 RECORDS: dict[str, tuple[Field, ...]] = {
+    'job_phase': (
+        Field('workload', 'u8', min=1, max=3, enum='workload'),
+        Field('work_mu', 'u32', unit='0.001 work unit', min=1, doc="of a node's share"),
+    ),
     'node_row': (
         Field('node', 'u16'),
         Field('status', 'u8', enum='board_status'),
@@ -424,6 +428,8 @@ RECORDS: dict[str, tuple[Field, ...]] = {
         Field('commands_rejected', 'u16'),
         Field('lease_expiries', 'u16'),
         Field('checkpoints', 'u32'),
+        Field('writing_mu', 'u32', unit='0.001 work unit', doc='work done while checkpoints were written: no progress'),
+        Field('lost_mu', 'u32', unit='0.001 work unit', doc='progress taken back to a checkpoint'),
         Field('rx_frames', 'u32', doc='this and the following: its line, as the board counts it'),
         Field('tx_frames', 'u32'),
         Field('crc_errors', 'u16'),
@@ -558,8 +564,8 @@ PACKETS: dict[str, Message] = {
         (
             Field('base', 'u16', doc="position of the first row's board"),
             Field('total', 'u16', doc='boards of this satellite'),
-            Field('count', 'u8', max=18),
-            Field('boards', 'health_row', tail=18, count_field='count'),
+            Field('count', 'u8', max=16),
+            Field('boards', 'health_row', tail=16, count_field='count'),
         ),
     ),
     'hk_estimate': Message(
@@ -664,7 +670,9 @@ COMMANDS: dict[str, Message] = {
             Field('checkpoint_s', 'u16', unit='s', min=1),
             Field('nodes', 'u8', min=1, default=1, doc='at once: all start or none does'),
             Field('deadline_s', 'u32', unit='s', default=0, doc='from now, 0: none; a job that is late goes on, and is told of by job_late'),
-            Field('checkpoint_cost_s', 'u16', unit='s', default=0, doc='of work that one checkpoint costs; of jobs of one priority the cheapest gives way first'),
+            Field('checkpoint_cost_s', 'u16', unit='s', default=0, doc='of work that one checkpoint costs: what is done meanwhile is no progress; of jobs of one priority the cheapest gives way first'),
+            Field('phase_count', 'u8', max=4),
+            Field('phases', 'job_phase', tail=4, count_field='phase_count', doc="of each node's share, over and over, in place of workload; none: workload throughout"),
         ),
     ),
     'job_cancel': Message(

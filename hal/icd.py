@@ -17,8 +17,8 @@ import numpy as np
 
 ICD_NAME = "board-bus"
 ICD_VERSION = 1
-ICD_HASH = 0x1EFD2A2D4B9719ED
-ICD_SHA256 = "1efd2a2d4b9719ed52cde18a20a039040315b5e662afdf725e2fa0c8c3af2ac4"
+ICD_HASH = 0xCBDABB6BBCA3849A
+ICD_SHA256 = "cbdabb6bbca3849a28ffa8228cd77fc51724378c7f94e98ca02f82641775e16d"
 MAX_PAYLOAD = 192
 HEADER_BYTES = 15
 
@@ -346,6 +346,10 @@ RECORDS: dict[str, tuple[Field, ...]] = {
         Field('leave_cpct', 'u16', unit='0.01 %', max=10000, doc='above which it recovers; above enter_cpct'),
         Field('enter_mv', 'u32', unit='mV', doc='bus voltage below which the tier sheds'),
     ),
+    'job_phase': (
+        Field('workload', 'u8', min=1, max=3, enum='workload'),
+        Field('work_mu', 'u32', unit='0.001 work unit', min=1, doc="how much of the job's work it is"),
+    ),
 }
 
 
@@ -547,6 +551,8 @@ MESSAGES: dict[str, Message] = {
             Field('commands_rejected', 'u16'),
             Field('lease_expiries', 'u16'),
             Field('checkpoints', 'u32'),
+            Field('writing_mu', 'u32', unit='0.001 work unit', doc='work that was done while checkpoints were written, which is no progress; since boot, wraps'),
+            Field('lost_mu', 'u32', unit='0.001 work unit', doc='progress that was taken back to a checkpoint; since boot, wraps'),
         ),
     ),
     'power_tlm': Message(
@@ -643,6 +649,9 @@ MESSAGES: dict[str, Message] = {
             Field('total_mu', 'u32', unit='0.001 work unit', min=1),
             Field('start_mu', 'u32', unit='0.001 work unit'),
             Field('checkpoint_ms', 'u32', unit='ms', min=1000, doc='interval'),
+            Field('checkpoint_cost_ms', 'u32', unit='ms', doc='how long a checkpoint takes to write: what the accelerator does meanwhile is no progress, and a loss then goes back to the one before'),
+            Field('phase_count', 'u8', max=4),
+            Field('phases', 'job_phase', tail=4, count_field='phase_count', doc='over and over, by progress, in place of workload; none: workload throughout'),
         ),
     ),
     'node_job_stop': Message(

@@ -85,8 +85,9 @@ int heartbeat_step(struct heartbeat *h, uint32_t dt_us, uint16_t beat, int up, u
 struct job {
     uint32_t id, total_mu, progress_mu, checkpoint_mu, checkpoint_ms;
     uint8_t workload, running, save_due, has_base, restarted;
-    uint32_t base_mu, checkpoints;
+    uint32_t base_mu, checkpoints, writing_mu, lost_mu;
     uint64_t since_save_us;
+    ...;
 };
 struct ecc { uint16_t last_corrected, last_uncorrected; uint8_t has_base; uint32_t corrected, uncorrected; };
 struct compute_node {

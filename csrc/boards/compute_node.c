@@ -288,7 +288,7 @@ static void move(struct compute_node *n, const struct bus_tick_node *s) {
 static void take_job(struct compute_node *n) {
     const struct bus_node_job *m = &n->next_job;
     if (n->next == COMPUTE_NODE_NEXT_START || n->next == COMPUTE_NODE_NEXT_HOLD) {
-        job_start(&n->job, m->job_id, m->workload, m->total_mu, m->start_mu, m->checkpoint_ms);
+        job_start(&n->job, m);
         n->job.running = (uint8_t)(n->job.running && n->next == COMPUTE_NODE_NEXT_START && n->wanted_on);
     } else if (n->next == COMPUTE_NODE_NEXT_STOP) {
         job_stop(&n->job);
@@ -368,7 +368,7 @@ static void set_outputs(struct compute_node *n, const struct bus_tick_node *s) {
     throttle(n, s, demanded_cap(n));
     lock_clock(n, s->dt_us, last_cap_mw, last_command);
     n->command = command_of(n->state);
-    n->workload = n->state == BUS_NODE_STATE_ACTIVE ? n->job.workload : BUS_WORKLOAD_NONE;
+    n->workload = n->state == BUS_NODE_STATE_ACTIVE ? job_workload(&n->job) : BUS_WORKLOAD_NONE;
     if (n->command == BUS_ACCEL_COMMAND_OFF) {
         n->cap_mw = 0;
     }
@@ -411,6 +411,11 @@ size_t compute_node_serialise(const struct compute_node *n, uint8_t out[static C
     p = bytes_u32(bytes_u32(bytes_u32(p, n->job.id), n->job.total_mu), n->job.progress_mu);
     p = bytes_u32(bytes_u32(bytes_u32(p, n->job.checkpoint_mu), n->job.checkpoint_ms), n->job.base_mu);
     p = bytes_u8(bytes_u8(bytes_u64(p, n->job.since_save_us), n->job.workload), n->job.running);
+    p = bytes_u8(bytes_u32(bytes_u32(p, n->job.cost_us), n->job.writing_us), n->job.phase_count);
+    for (unsigned k = 0; k < JOB_PHASES; ++k) {
+        p = bytes_u32(bytes_u8(p, n->job.phases[k].workload), n->job.phases[k].work_mu);
+    }
+    p = bytes_u32(bytes_u32(p, n->job.writing_mu), n->job.lost_mu);
     p = bytes_u32(bytes_u32(p, n->ecc.corrected), n->ecc.uncorrected);
     p = bytes_u16(bytes_u16(bytes_u16(p, n->accel_resets), n->hangs), n->latch_ups);
     p = bytes_u16(bytes_u16(p, n->leases_rejected), n->lease_expiries);

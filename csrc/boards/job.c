@@ -5,6 +5,28 @@
 #include "boards/bytes.h"
 #include "boards/clamp.h"
 
+/* Of a period's work, what was done while a checkpoint was written. */
+static uint32_t written_mu(struct job *j, uint32_t dt_us, uint32_t delta_mu) {
+    if (j->writing_us == 0 || dt_us == 0) {
+        return 0;
+    }
+    uint32_t us = clamp_min_u32(j->writing_us, dt_us);
+    uint32_t mu = (uint32_t)((uint64_t)delta_mu * us / dt_us);
+    j->writing_us -= us;
+    j->save_due = (uint8_t)(j->save_due || j->writing_us == 0);
+    j->writing_mu += mu;
+    return mu;
+}
+
+static void follow_interval(struct job *j, uint32_t dt_us) {
+    j->since_save_us += dt_us;
+    if (j->writing_us > 0 || j->save_due || j->since_save_us < (uint64_t)j->checkpoint_ms * 1000) {
+        return;
+    }
+    j->writing_us = j->cost_us;
+    j->save_due = j->cost_us == 0;
+}
+
 int job_account(struct job *j, uint32_t dt_us, uint32_t work_mu, int up, int ran) {
     uint32_t delta_mu = work_mu - j->base_mu;
     int continues = up && j->has_base;
@@ -14,46 +36,69 @@ int job_account(struct job *j, uint32_t dt_us, uint32_t work_mu, int up, int ran
     if (!continues || j->restarted || !ran || !j->running) {
         return 0;
     }
+    delta_mu -= written_mu(j, dt_us, delta_mu);
     j->progress_mu = clamp_min_u32(clamp_add_u32(j->progress_mu, delta_mu), j->total_mu);
-    j->since_save_us += dt_us;
     if (job_is_done(j)) {
-        j->running = 0;
-        j->save_due = 1;
+        job_stop(j);
         return 1;
     }
-    if (j->since_save_us >= (uint64_t)j->checkpoint_ms * 1000) {
-        j->save_due = 1;
-    }
+    follow_interval(j, dt_us);
     return 0;
 }
 
-void job_start(struct job *j, uint32_t id, uint8_t workload, uint32_t total_mu, uint32_t start_mu,
-               uint32_t checkpoint_ms) {
-    j->id = id;
-    j->workload = workload;
-    j->total_mu = total_mu;
-    j->progress_mu = clamp_min_u32(start_mu, total_mu);
+void job_start(struct job *j, const struct bus_node_job *m) {
+    j->id = m->job_id;
+    j->workload = m->workload;
+    j->total_mu = m->total_mu;
+    j->progress_mu = clamp_min_u32(m->start_mu, m->total_mu);
     j->checkpoint_mu = j->progress_mu;
-    j->checkpoint_ms = checkpoint_ms;
+    j->checkpoint_ms = m->checkpoint_ms;
+    j->cost_us = clamp_u64_to_u32((uint64_t)m->checkpoint_cost_ms * 1000);
+    j->writing_us = 0;
+    j->phase_count = (uint8_t)clamp_min_u32(m->phase_count, JOB_PHASES);
+    memcpy(j->phases, m->phases, sizeof j->phases);
     j->running = !job_is_done(j);
     j->since_save_us = 0;
     j->save_due = 1;
 }
 
+uint8_t job_workload(const struct job *j) {
+    uint64_t cycle_mu = 0;
+    unsigned count = clamp_min_u32(j->phase_count, JOB_PHASES);
+    for (unsigned k = 0; k < count; ++k) {
+        cycle_mu += j->phases[k].work_mu;
+    }
+    if (cycle_mu == 0) {
+        return j->workload;
+    }
+    uint32_t at_mu = cycle_mu > j->progress_mu ? j->progress_mu : j->progress_mu % (uint32_t)cycle_mu;
+    for (unsigned k = 0; k + 1 < count; ++k) {
+        if (at_mu < j->phases[k].work_mu) {
+            return j->phases[k].workload;
+        }
+        at_mu -= j->phases[k].work_mu;
+    }
+    return j->phases[count - 1].workload;
+}
+
 void job_stop(struct job *j) {
     j->save_due = (uint8_t)(j->save_due || j->running);
     j->running = 0;
+    j->writing_us = 0;
 }
 
 void job_clear(struct job *j) {
-    job_start(j, 0, 0, 0, 0, 0);
+    static const struct bus_node_job none;
+    job_start(j, &none);
     j->running = 0;
 }
 
 void job_roll_back(struct job *j, int keep_running) {
     if (!job_is_done(j)) {
+        j->lost_mu += j->progress_mu - j->checkpoint_mu;
         j->progress_mu = j->checkpoint_mu;
     }
+    j->writing_us = 0;
     j->running = (uint8_t)(j->running && keep_running);
     j->has_base = 0;
     j->since_save_us = 0;

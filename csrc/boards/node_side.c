@@ -192,6 +192,8 @@ static void tell_health(struct board *b) {
         .commands_rejected = b->commands_rejected,
         .lease_expiries = n->lease_expiries,
         .checkpoints = n->job.checkpoints,
+        .writing_mu = n->job.writing_mu,
+        .lost_mu = n->job.lost_mu,
     };
     uint8_t payload[BUS_MAX_PAYLOAD];
     board_tell(b, BUS_MSG_NODE_HEALTH, payload, bus_node_health_encode(&m, payload));

@@ -98,6 +98,16 @@ static inline void get_shed_tier(struct bus_shed_tier *r, const uint8_t *p) {
     r->enter_mv = get_u32(p + 4);
 }
 
+static inline void put_job_phase(uint8_t *p, const struct bus_job_phase *r) {
+    p[0] = r->workload;
+    put_u32(p + 1, r->work_mu);
+}
+
+static inline void get_job_phase(struct bus_job_phase *r, const uint8_t *p) {
+    r->workload = p[0];
+    r->work_mu = get_u32(p + 1);
+}
+
 size_t bus_hello_req_encode(uint8_t out[static BUS_MAX_PAYLOAD]) {
     (void)out;
     return 0u;
@@ -575,11 +585,13 @@ size_t bus_node_health_encode(const struct bus_node_health *m, uint8_t out[stati
     put_u16(out + 16, m->commands_rejected);
     put_u16(out + 18, m->lease_expiries);
     put_u32(out + 20, m->checkpoints);
-    return 24u;
+    put_u32(out + 24, m->writing_mu);
+    put_u32(out + 28, m->lost_mu);
+    return 32u;
 }
 
 int bus_node_health_decode(struct bus_node_health *m, const uint8_t *in, size_t n) {
-    if (n != 24u) {
+    if (n != 32u) {
         return BUS_ERR_LENGTH;
     }
     m->ecc_corrected = get_u32(in);
@@ -591,6 +603,8 @@ int bus_node_health_decode(struct bus_node_health *m, const uint8_t *in, size_t 
     m->commands_rejected = get_u16(in + 16);
     m->lease_expiries = get_u16(in + 18);
     m->checkpoints = get_u32(in + 20);
+    m->writing_mu = get_u32(in + 24);
+    m->lost_mu = get_u32(in + 28);
     return 0;
 }
 
@@ -835,8 +849,16 @@ static int check_node_job(const struct bus_node_job *m) {
         m->workload < 1u ||
         m->workload > 3u ||
         m->total_mu < 1u ||
-        m->checkpoint_ms < 1000u) {
+        m->checkpoint_ms < 1000u ||
+        m->phase_count > 4u) {
         return BUS_ERR_RANGE;
+    }
+    for (size_t i = 0; i < m->phase_count; i++) {
+        if (m->phases[i].workload < 1u ||
+            m->phases[i].workload > 3u ||
+            m->phases[i].work_mu < 1u) {
+            return BUS_ERR_RANGE;
+        }
     }
     return 0;
 }
@@ -852,11 +874,17 @@ size_t bus_node_job_encode(const struct bus_node_job *m, uint8_t out[static BUS_
     put_u32(out + 13, m->total_mu);
     put_u32(out + 17, m->start_mu);
     put_u32(out + 21, m->checkpoint_ms);
-    return 25u;
+    put_u32(out + 25, m->checkpoint_cost_ms);
+    out[29] = m->phase_count;
+    uint8_t *at = out + 30;
+    for (size_t i = 0; i < m->phase_count; i++, at += 5) {
+        put_job_phase(at, &m->phases[i]);
+    }
+    return 30u + 5u * (size_t)m->phase_count;
 }
 
 int bus_node_job_decode(struct bus_node_job *m, const uint8_t *in, size_t n) {
-    if (n != 25u) {
+    if (n < 30u) {
         return BUS_ERR_LENGTH;
     }
     m->session = get_u32(in);
@@ -866,6 +894,18 @@ int bus_node_job_decode(struct bus_node_job *m, const uint8_t *in, size_t n) {
     m->total_mu = get_u32(in + 13);
     m->start_mu = get_u32(in + 17);
     m->checkpoint_ms = get_u32(in + 21);
+    m->checkpoint_cost_ms = get_u32(in + 25);
+    m->phase_count = in[29];
+    if (m->phase_count > 4u) {
+        return BUS_ERR_RANGE;
+    }
+    if (n != 30u + 5u * (size_t)m->phase_count) {
+        return BUS_ERR_LENGTH;
+    }
+    const uint8_t *at = in + 30;
+    for (size_t i = 0; i < m->phase_count; i++, at += 5) {
+        get_job_phase(&m->phases[i], at);
+    }
     return check_node_job(m);
 }
 

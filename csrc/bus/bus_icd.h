@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* First 8 bytes of the SHA-256 of the canonical ICD. */
-#define BUS_ICD_HASH UINT64_C(0x1efd2a2d4b9719ed)
+#define BUS_ICD_HASH UINT64_C(0xcbdabb6bbca3849a)
 
 #define BUS_VERSION 1
 #define BUS_MAX_PAYLOAD 192
@@ -45,7 +45,7 @@
 #define BUS_MSG_NODE_TLM 16
 #define BUS_NODE_TLM_BYTES 40
 #define BUS_MSG_NODE_HEALTH 17
-#define BUS_NODE_HEALTH_BYTES 24
+#define BUS_NODE_HEALTH_BYTES 32
 #define BUS_MSG_POWER_TLM 18
 #define BUS_POWER_TLM_BYTES 41
 #define BUS_MSG_POWER_CHANNELS 19
@@ -61,7 +61,7 @@
 #define BUS_MSG_NODE_POWER 41
 #define BUS_NODE_POWER_BYTES 9
 #define BUS_MSG_NODE_JOB 42
-#define BUS_NODE_JOB_BYTES 25
+#define BUS_NODE_JOB_BYTES 50
 #define BUS_MSG_NODE_JOB_STOP 43
 #define BUS_NODE_JOB_STOP_BYTES 12
 #define BUS_MSG_RESET 44
@@ -320,6 +320,11 @@ struct bus_shed_tier {
     uint32_t enter_mv; /* mV; bus voltage below which the tier sheds */
 };
 
+struct bus_job_phase {
+    uint8_t workload; /* 1..3; enum workload */
+    uint32_t work_mu; /* 0.001 work unit; 1..; how much of the job's work it is */
+};
+
 /*
  * encode: returns the bytes written, or 0 when a value is outside what the ICD allows; `out` may then hold anything.
  * (A message without fields is 0 bytes long.) decode: 0, or a negative error, and then *m is not to be used.
@@ -533,6 +538,8 @@ struct bus_node_health {
     uint16_t commands_rejected;
     uint16_t lease_expiries;
     uint32_t checkpoints;
+    uint32_t writing_mu; /* 0.001 work unit; work that was done while checkpoints were written, which is no progress; since boot, wraps */
+    uint32_t lost_mu; /* 0.001 work unit; progress that was taken back to a checkpoint; since boot, wraps */
 };
 size_t bus_node_health_encode(const struct bus_node_health *m, uint8_t out[static BUS_MAX_PAYLOAD]);
 int bus_node_health_decode(struct bus_node_health *m, const uint8_t *in, size_t n);
@@ -636,6 +643,9 @@ struct bus_node_job {
     uint32_t total_mu; /* 0.001 work unit; 1.. */
     uint32_t start_mu; /* 0.001 work unit */
     uint32_t checkpoint_ms; /* ms; 1000..; interval */
+    uint32_t checkpoint_cost_ms; /* ms; how long a checkpoint takes to write: what the accelerator does meanwhile is no progress, and a loss then goes back to the one before */
+    uint8_t phase_count; /* ..4 */
+    struct bus_job_phase phases[4]; /* over and over, by progress, in place of workload; none: workload throughout */
 };
 size_t bus_node_job_encode(const struct bus_node_job *m, uint8_t out[static BUS_MAX_PAYLOAD]);
 int bus_node_job_decode(struct bus_node_job *m, const uint8_t *in, size_t n);

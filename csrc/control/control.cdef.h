@@ -42,8 +42,9 @@ struct ctl_config {
     ...;
 };
 struct ctl_job {
-    uint32_t job_id, total_mu, start_mu, checkpoint_ms;
-    uint8_t workload, stop;
+    uint32_t job_id, total_mu, start_mu, checkpoint_ms, checkpoint_cost_ms;
+    uint8_t workload, stop, phase_count;
+    struct bus_job_phase phases[4];
     ...;
 };
 enum ctl_phase { CTL_PHASE_OFF, CTL_PHASE_START, CTL_PHASE_UP, CTL_PHASE_STOP, ... };

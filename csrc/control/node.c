@@ -228,7 +228,10 @@ static void send_job(struct ctl *c, uint16_t board, const struct ctl_job *j, uin
                              .workload = j->workload,
                              .total_mu = j->total_mu,
                              .start_mu = start_mu,
-                             .checkpoint_ms = j->checkpoint_ms};
+                             .checkpoint_ms = j->checkpoint_ms,
+                             .checkpoint_cost_ms = j->checkpoint_cost_ms,
+                             .phase_count = j->phase_count};
+    memcpy(m.phases, j->phases, sizeof m.phases);
     m.command_seq = ctl_command_begin(c, board, BUS_MSG_NODE_JOB);
     ctl_command_send(c, board, bus_node_job_encode(&m, c->links[board].command.payload));
 }

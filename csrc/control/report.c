@@ -120,6 +120,8 @@ static struct space_health_row health_row(const struct ctl *c, uint16_t board) {
         .commands_rejected = h->commands_rejected,
         .lease_expiries = h->lease_expiries,
         .checkpoints = h->checkpoints,
+        .writing_mu = h->writing_mu,
+        .lost_mu = h->lost_mu,
         .rx_frames = l->rx_frames,
         .tx_frames = l->tx_frames,
         .crc_errors = l->crc_errors,

@@ -52,6 +52,16 @@ static inline double get_f64(const uint8_t *p) {
     return v;
 }
 
+static inline void put_job_phase(uint8_t *p, const struct space_job_phase *r) {
+    p[0] = r->workload;
+    put_u32(p + 1, r->work_mu);
+}
+
+static inline void get_job_phase(struct space_job_phase *r, const uint8_t *p) {
+    r->workload = p[0];
+    r->work_mu = get_u32(p + 1);
+}
+
 static inline void put_node_row(uint8_t *p, const struct space_node_row *r) {
     put_u16(p, r->node);
     p[2] = r->status;
@@ -127,17 +137,19 @@ static inline void put_health_row(uint8_t *p, const struct space_health_row *r) 
     put_u16(p + 18, r->commands_rejected);
     put_u16(p + 20, r->lease_expiries);
     put_u32(p + 22, r->checkpoints);
-    put_u32(p + 26, r->rx_frames);
-    put_u32(p + 30, r->tx_frames);
-    put_u16(p + 34, r->crc_errors);
-    put_u16(p + 36, r->cobs_errors);
-    put_u16(p + 38, r->length_errors);
-    put_u16(p + 40, r->sequence_gaps);
-    put_u16(p + 42, r->unknown_frames);
-    put_u32(p + 44, r->rx_lost);
-    put_u16(p + 48, r->overruns);
-    put_u16(p + 50, r->framing_errors);
-    put_u16(p + 52, r->noise_errors);
+    put_u32(p + 26, r->writing_mu);
+    put_u32(p + 30, r->lost_mu);
+    put_u32(p + 34, r->rx_frames);
+    put_u32(p + 38, r->tx_frames);
+    put_u16(p + 42, r->crc_errors);
+    put_u16(p + 44, r->cobs_errors);
+    put_u16(p + 46, r->length_errors);
+    put_u16(p + 48, r->sequence_gaps);
+    put_u16(p + 50, r->unknown_frames);
+    put_u32(p + 52, r->rx_lost);
+    put_u16(p + 56, r->overruns);
+    put_u16(p + 58, r->framing_errors);
+    put_u16(p + 60, r->noise_errors);
 }
 
 static inline void get_health_row(struct space_health_row *r, const uint8_t *p) {
@@ -151,17 +163,19 @@ static inline void get_health_row(struct space_health_row *r, const uint8_t *p) 
     r->commands_rejected = get_u16(p + 18);
     r->lease_expiries = get_u16(p + 20);
     r->checkpoints = get_u32(p + 22);
-    r->rx_frames = get_u32(p + 26);
-    r->tx_frames = get_u32(p + 30);
-    r->crc_errors = get_u16(p + 34);
-    r->cobs_errors = get_u16(p + 36);
-    r->length_errors = get_u16(p + 38);
-    r->sequence_gaps = get_u16(p + 40);
-    r->unknown_frames = get_u16(p + 42);
-    r->rx_lost = get_u32(p + 44);
-    r->overruns = get_u16(p + 48);
-    r->framing_errors = get_u16(p + 50);
-    r->noise_errors = get_u16(p + 52);
+    r->writing_mu = get_u32(p + 26);
+    r->lost_mu = get_u32(p + 30);
+    r->rx_frames = get_u32(p + 34);
+    r->tx_frames = get_u32(p + 38);
+    r->crc_errors = get_u16(p + 42);
+    r->cobs_errors = get_u16(p + 44);
+    r->length_errors = get_u16(p + 46);
+    r->sequence_gaps = get_u16(p + 48);
+    r->unknown_frames = get_u16(p + 50);
+    r->rx_lost = get_u32(p + 52);
+    r->overruns = get_u16(p + 56);
+    r->framing_errors = get_u16(p + 58);
+    r->noise_errors = get_u16(p + 60);
 }
 
 static inline void put_loop_row(uint8_t *p, const struct space_loop_row *r) {
@@ -464,7 +478,7 @@ int space_hk_jobs_decode(struct space_hk_jobs *m, const uint8_t *in, size_t n) {
 }
 
 static int check_hk_health(const struct space_hk_health *m) {
-    if (m->count > 18u) {
+    if (m->count > 16u) {
         return SPACE_ERR_RANGE;
     }
     return 0;
@@ -479,10 +493,10 @@ size_t space_hk_health_encode(const struct space_hk_health *m, uint8_t out[stati
     put_u16(out + 3, m->total);
     out[5] = m->count;
     uint8_t *at = out + 6;
-    for (size_t i = 0; i < m->count; i++, at += 54) {
+    for (size_t i = 0; i < m->count; i++, at += 62) {
         put_health_row(at, &m->boards[i]);
     }
-    return 6u + 54u * (size_t)m->count;
+    return 6u + 62u * (size_t)m->count;
 }
 
 int space_hk_health_decode(struct space_hk_health *m, const uint8_t *in, size_t n) {
@@ -495,14 +509,14 @@ int space_hk_health_decode(struct space_hk_health *m, const uint8_t *in, size_t 
     m->base = get_u16(in + 1);
     m->total = get_u16(in + 3);
     m->count = in[5];
-    if (m->count > 18u) {
+    if (m->count > 16u) {
         return SPACE_ERR_RANGE;
     }
-    if (n != 6u + 54u * (size_t)m->count) {
+    if (n != 6u + 62u * (size_t)m->count) {
         return SPACE_ERR_LENGTH;
     }
     const uint8_t *at = in + 6;
-    for (size_t i = 0; i < m->count; i++, at += 54) {
+    for (size_t i = 0; i < m->count; i++, at += 62) {
         get_health_row(&m->boards[i], at);
     }
     return check_hk_health(m);
@@ -789,8 +803,16 @@ static int check_job_submit(const struct space_job_submit *m) {
         m->workload > 3u ||
         m->work_mu < 1u ||
         m->checkpoint_s < 1u ||
-        m->nodes < 1u) {
+        m->nodes < 1u ||
+        m->phase_count > 4u) {
         return SPACE_ERR_RANGE;
+    }
+    for (size_t i = 0; i < m->phase_count; i++) {
+        if (m->phases[i].workload < 1u ||
+            m->phases[i].workload > 3u ||
+            m->phases[i].work_mu < 1u) {
+            return SPACE_ERR_RANGE;
+        }
     }
     return 0;
 }
@@ -808,11 +830,16 @@ size_t space_job_submit_encode(const struct space_job_submit *m, uint8_t out[sta
     out[13] = m->nodes;
     put_u32(out + 14, m->deadline_s);
     put_u16(out + 18, m->checkpoint_cost_s);
-    return 20u;
+    out[20] = m->phase_count;
+    uint8_t *at = out + 21;
+    for (size_t i = 0; i < m->phase_count; i++, at += 5) {
+        put_job_phase(at, &m->phases[i]);
+    }
+    return 21u + 5u * (size_t)m->phase_count;
 }
 
 int space_job_submit_decode(struct space_job_submit *m, const uint8_t *in, size_t n) {
-    if (n != 20u) {
+    if (n < 21u) {
         return SPACE_ERR_LENGTH;
     }
     if (in[0] != 4) {
@@ -826,6 +853,17 @@ int space_job_submit_decode(struct space_job_submit *m, const uint8_t *in, size_
     m->nodes = in[13];
     m->deadline_s = get_u32(in + 14);
     m->checkpoint_cost_s = get_u16(in + 18);
+    m->phase_count = in[20];
+    if (m->phase_count > 4u) {
+        return SPACE_ERR_RANGE;
+    }
+    if (n != 21u + 5u * (size_t)m->phase_count) {
+        return SPACE_ERR_LENGTH;
+    }
+    const uint8_t *at = in + 21;
+    for (size_t i = 0; i < m->phase_count; i++, at += 5) {
+        get_job_phase(&m->phases[i], at);
+    }
     return check_job_submit(m);
 }
 

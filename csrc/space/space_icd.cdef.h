@@ -294,9 +294,10 @@
 #define SPACE_PARAMETER_COOLANT_LIMIT_C ...
 #define SPACE_PARAMETER_BOOT_PARALLEL ...
 #define SPACE_PARAMETER_HOLD_S ...
+struct space_job_phase { uint8_t workload; uint32_t work_mu; };
 struct space_node_row { uint16_t node; uint8_t status; uint8_t state; uint8_t channel; uint8_t workload; uint16_t flags; uint8_t wanted; uint32_t power_mw; uint32_t cap_mw; uint32_t lease_mw; int16_t die_cdeg; int16_t hbm_cdeg; int16_t coolant_cdeg; uint32_t job_id; uint32_t progress_mu; };
 struct space_job_row { uint32_t job_id; uint8_t state; uint8_t workload; uint8_t priority; uint16_t node; uint32_t total_mu; uint32_t progress_mu; uint32_t checkpoint_mu; uint16_t restarts; uint8_t nodes; uint32_t deadline_s; };
-struct space_health_row { uint16_t address; uint32_t ecc_corrected; uint32_t ecc_uncorrected; uint16_t accel_resets; uint16_t hangs; uint16_t latch_ups; uint16_t leases_rejected; uint16_t commands_rejected; uint16_t lease_expiries; uint32_t checkpoints; uint32_t rx_frames; uint32_t tx_frames; uint16_t crc_errors; uint16_t cobs_errors; uint16_t length_errors; uint16_t sequence_gaps; uint16_t unknown_frames; uint32_t rx_lost; uint16_t overruns; uint16_t framing_errors; uint16_t noise_errors; };
+struct space_health_row { uint16_t address; uint32_t ecc_corrected; uint32_t ecc_uncorrected; uint16_t accel_resets; uint16_t hangs; uint16_t latch_ups; uint16_t leases_rejected; uint16_t commands_rejected; uint16_t lease_expiries; uint32_t checkpoints; uint32_t writing_mu; uint32_t lost_mu; uint32_t rx_frames; uint32_t tx_frames; uint16_t crc_errors; uint16_t cobs_errors; uint16_t length_errors; uint16_t sequence_gaps; uint16_t unknown_frames; uint32_t rx_lost; uint16_t overruns; uint16_t framing_errors; uint16_t noise_errors; };
 struct space_loop_row { uint16_t radiator_permille; uint8_t known; uint32_t heat_mw; int16_t coolant_cdeg; };
 struct space_parameter_value { uint16_t parameter; double value; };
 struct space_accepted { uint32_t request; };
@@ -308,7 +309,7 @@ struct space_hk_flight { uint64_t icd_hash; uint32_t boot_count; uint32_t sessio
 struct space_hk_power { uint8_t charge_mode; uint16_t flags; uint8_t tier; uint32_t bus_mv; int32_t batt_ma; int16_t batt_cdeg; uint16_t soc_cpct; uint32_t array_mw; uint32_t array_mv; int16_t array_cdeg; uint8_t strings_live; uint32_t load_mw; uint32_t hotel_mw; uint32_t guaranteed_mw; uint32_t lease_sum_mw; uint32_t available_mw; uint32_t budget_mw; uint8_t sunlit; uint32_t tlm_age_ms; };
 struct space_hk_nodes { uint16_t base; uint16_t total; uint8_t count; struct space_node_row nodes[28]; };
 struct space_hk_jobs { uint16_t queued; uint16_t running; uint32_t done; uint64_t work_mu; uint8_t count; struct space_job_row jobs[30]; };
-struct space_hk_health { uint16_t base; uint16_t total; uint8_t count; struct space_health_row boards[18]; };
+struct space_hk_health { uint16_t base; uint16_t total; uint8_t count; struct space_health_row boards[16]; };
 struct space_hk_estimate { uint32_t capacity_mah; uint8_t capacity_known; uint32_t resistance_uohm; uint8_t resistance_known; uint16_t soc_cpct; uint16_t array_permille; uint8_t array_known; int32_t balance_mw; uint32_t uncertain_mw; uint8_t bus_mv; uint8_t batt_ma; uint8_t array_mw; uint8_t hotel_mw; uint8_t load_mw; uint8_t soc; uint16_t nodes_out; uint32_t die_uk_per_w; uint16_t training_permille; uint16_t prefill_permille; uint16_t decode_permille; uint8_t count; struct space_loop_row loops[2]; };
 struct space_event_report { uint16_t event; uint16_t source; int32_t arg0; int32_t arg1; };
 struct space_parameter_report { uint8_t count; struct space_parameter_value values[64]; };
@@ -318,7 +319,7 @@ struct space_link_go { uint64_t t_us; };
 struct space_set_mode { uint8_t mode; };
 struct space_node_on { uint16_t node; };
 struct space_node_off { uint16_t node; };
-struct space_job_submit { uint32_t job_id; uint8_t workload; uint8_t priority; uint32_t work_mu; uint16_t checkpoint_s; uint8_t nodes; uint32_t deadline_s; uint16_t checkpoint_cost_s; };
+struct space_job_submit { uint32_t job_id; uint8_t workload; uint8_t priority; uint32_t work_mu; uint16_t checkpoint_s; uint8_t nodes; uint32_t deadline_s; uint16_t checkpoint_cost_s; uint8_t phase_count; struct space_job_phase phases[4]; };
 struct space_job_cancel { uint32_t job_id; };
 struct space_job_move { uint32_t job_id; uint16_t node; };
 struct space_board_reset { uint16_t address; };

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* First 8 bytes of the SHA-256 of the canonical ICD. */
-#define SPACE_ICD_HASH UINT64_C(0x90d1b9d0b0cb59cd)
+#define SPACE_ICD_HASH UINT64_C(0xa1292f69b49968ee)
 
 #define SPACE_VERSION 1
 #define SPACE_MAX_PAYLOAD 1024
@@ -45,7 +45,7 @@
 #define SPACE_SVC_HK_HEALTH 3
 #define SPACE_SUB_HK_HEALTH 25
 #define SPACE_SID_HK_HEALTH 5
-#define SPACE_HK_HEALTH_BYTES 978
+#define SPACE_HK_HEALTH_BYTES 998
 #define SPACE_SVC_HK_ESTIMATE 3
 #define SPACE_SUB_HK_ESTIMATE 25
 #define SPACE_SID_HK_ESTIMATE 6
@@ -85,7 +85,7 @@
 #define SPACE_SVC_JOB_SUBMIT 8
 #define SPACE_SUB_JOB_SUBMIT 1
 #define SPACE_FUNCTION_JOB_SUBMIT 4
-#define SPACE_JOB_SUBMIT_BYTES 20
+#define SPACE_JOB_SUBMIT_BYTES 41
 #define SPACE_SVC_JOB_CANCEL 8
 #define SPACE_SUB_JOB_CANCEL 1
 #define SPACE_FUNCTION_JOB_CANCEL 5
@@ -370,6 +370,11 @@ enum space_parameter {
     SPACE_PARAMETER_HOLD_S = 41,
 };
 
+struct space_job_phase {
+    uint8_t workload; /* 1..3; enum workload */
+    uint32_t work_mu; /* 0.001 work unit; 1..; of a node's share */
+};
+
 struct space_node_row {
     uint16_t node;
     uint8_t status; /* enum board_status */
@@ -413,6 +418,8 @@ struct space_health_row {
     uint16_t commands_rejected;
     uint16_t lease_expiries;
     uint32_t checkpoints;
+    uint32_t writing_mu; /* 0.001 work unit; work done while checkpoints were written: no progress */
+    uint32_t lost_mu; /* 0.001 work unit; progress taken back to a checkpoint */
     uint32_t rx_frames; /* this and the following: its line, as the board counts it */
     uint32_t tx_frames;
     uint16_t crc_errors;
@@ -553,8 +560,8 @@ int space_hk_jobs_decode(struct space_hk_jobs *m, const uint8_t *in, size_t n);
 struct space_hk_health {
     uint16_t base; /* position of the first row's board */
     uint16_t total; /* boards of this satellite */
-    uint8_t count; /* ..18 */
-    struct space_health_row boards[18];
+    uint8_t count; /* ..16 */
+    struct space_health_row boards[16];
 };
 size_t space_hk_health_encode(const struct space_hk_health *m, uint8_t out[static SPACE_MAX_PAYLOAD]);
 int space_hk_health_decode(struct space_hk_health *m, const uint8_t *in, size_t n);
@@ -663,7 +670,9 @@ struct space_job_submit {
     uint16_t checkpoint_s; /* s; 1.. */
     uint8_t nodes; /* 1..; at once: all start or none does */
     uint32_t deadline_s; /* s; from now, 0: none; a job that is late goes on, and is told of by job_late */
-    uint16_t checkpoint_cost_s; /* s; of work that one checkpoint costs; of jobs of one priority the cheapest gives way first */
+    uint16_t checkpoint_cost_s; /* s; of work that one checkpoint costs: what is done meanwhile is no progress; of jobs of one priority the cheapest gives way first */
+    uint8_t phase_count; /* ..4 */
+    struct space_job_phase phases[4]; /* of each node's share, over and over, in place of workload; none: workload throughout */
 };
 size_t space_job_submit_encode(const struct space_job_submit *m, uint8_t out[static SPACE_MAX_PAYLOAD]);
 int space_job_submit_decode(struct space_job_submit *m, const uint8_t *in, size_t n);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hal.icd import AccelCommand, NodeState
@@ -105,9 +106,20 @@ class Node:
         self.run(self.accel.boot_us / 1e6 + 0.5)
         assert self.tlm["state"] == NodeState.IDLE
 
-    def start_job(self, job_id: int = 5, total_mu: int = 100_000, start_mu: int = 0, checkpoint_ms: int = 1000) -> int:
-        fields = {"workload": 1, "total_mu": total_mu, "start_mu": start_mu, "checkpoint_ms": checkpoint_ms}
-        return self.board.command("node_job", job_id=job_id, **fields)
+    def start_job(
+        self,
+        job_id: int = 5,
+        total_mu: int = 100_000,
+        start_mu: int = 0,
+        checkpoint_ms: int = 1000,
+        cost_ms: int = 0,
+        phases: Sequence[tuple[int, int]] = (),
+    ) -> int:
+        """phases: workload and work of each, over and over."""
+        return self.board.command(
+            "node_job", job_id=job_id, workload=1, total_mu=total_mu, start_mu=start_mu, checkpoint_ms=checkpoint_ms,
+            checkpoint_cost_ms=cost_ms, phases=[{"workload": w, "work_mu": mu} for w, mu in phases],
+        )  # fmt: skip
 
     @property
     def flags(self) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 from ground import icd, packets
 from ground.packets import Packet
 
+HEALTH_ROWS = icd.PACKETS["hk_health"].fields[-1].tail
 ECLIPSE_S = (3893.0, 4926.0)
 CAPACITY_J = 13.5e6
 HOTEL_W = 800.0
@@ -289,8 +290,8 @@ class Satellite:
     def _hk_health(self) -> None:
         addresses = [int(icd.Address.POWER_BOARD), *(icd.Address.NODE_BASE + n.index for n in self.nodes)]
         zeros = {f.name: 0 for f in icd.RECORDS["health_row"]}
-        for base in range(0, len(addresses), 18):
-            page = addresses[base : base + 18]
+        for base in range(0, len(addresses), HEALTH_ROWS):
+            page = addresses[base : base + HEALTH_ROWS]
             rows = [{**zeros, **self.harm.get(address, {}), "address": address} for address in page]
             self._hk("hk_health", base=base, total=len(addresses), boards=rows)
 
