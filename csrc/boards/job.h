@@ -1,8 +1,8 @@
 /* The job of a node: progress from the accelerator's work counter, checkpoints, and what is left of it after a loss.
  *
  * Work counts once: a period's work goes to the job that ran in that period; a counter that restarts (accelerator
- * booted) takes the job back to its checkpoint. What was done for a job is its progress, or is in writing_mu (done while
- * a checkpoint was written) or in lost_mu (taken back). Work in 0.001 work units. */
+ * booted) takes the job back to its checkpoint. What was done for a job is its progress, or is in writing_mu (done
+ * while a checkpoint was written) or in lost_mu (taken back). Work in 0.001 work units. */
 #ifndef DAWNLINE_BOARDS_JOB_H
 #define DAWNLINE_BOARDS_JOB_H
 
@@ -16,7 +16,7 @@
 struct job {
     uint32_t id; /* 0: none */
     uint32_t total_mu, progress_mu, checkpoint_mu, checkpoint_ms;
-    uint8_t workload; /* where there are no phases */
+    uint8_t workload;  /* where there are no phases */
     uint8_t running;   /* to be run whenever the accelerator can */
     uint8_t save_due;  /* the record is to be written to persistent memory; then job_saved */
     uint8_t has_base;  /* base_mu is of the accelerator's present life */

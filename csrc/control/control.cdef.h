@@ -51,6 +51,7 @@ enum ctl_phase { CTL_PHASE_OFF, CTL_PHASE_START, CTL_PHASE_UP, CTL_PHASE_STOP, .
 enum ctl_clear { CTL_CLEAR_NONE, CTL_CLEAR_WANTED, CTL_CLEAR_REFUSED, ... };
 struct ctl_node {
     struct bus_node_tlm tlm, heard;
+    struct bus_node_health health;
     uint64_t tlm_us, lease_us;
     uint32_t lease_seq, lease_mw, target_mw, thermal_mw, demand_mw, penalty_mw, in_force_mw;
     uint32_t idle_mw, dynamic_mw;

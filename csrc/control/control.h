@@ -81,8 +81,6 @@ struct ctl_config {
 struct ctl_job {
     uint32_t job_id, total_mu, start_mu, checkpoint_ms, checkpoint_cost_ms;
     uint8_t workload;
-    uint32_t job_id, total_mu, start_mu, checkpoint_ms, checkpoint_cost_ms;
-    uint8_t workload;
     uint8_t stop;        /* checkpoint it and stay idle with it, until another job or none is set */
     uint8_t phase_count; /* 0: workload throughout */
     struct bus_job_phase phases[4];

@@ -376,7 +376,7 @@ def test_a_full_disk_is_an_event_and_commands_are_refused_until_it_is_not(fly):
 def test_timeline_names_enums_and_refuses_what_the_icd_does_not_know():
     job = {"job_id": 1, "workload": "decode", "priority": 1, "work_mu": 5, "checkpoint_s": 1}
     telecommand = from_timeline("job_submit", job, 0)
-    assert telecommand.data == struct.pack(">BIBBIHBIH", 4, 1, 3, 1, 5, 1, 1, 0, 0)
+    assert telecommand.data == struct.pack(">BIBBIHBIHB", 4, 1, 3, 1, 5, 1, 1, 0, 0, 0)
     many = from_timeline("parameter_set", {"values": [{"parameter": "hold_s", "value": 4}]}, 0)
     assert many.data == struct.pack(">BHd", 1, 41, 4.0)
     with pytest.raises(icd.IcdError, match="unknown command 'node_maybe'"):

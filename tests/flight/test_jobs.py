@@ -22,7 +22,7 @@ def copied(job: Job) -> Job:
     """As it comes back from storage."""
     other = Job(
         job.job_id, job.workload, job.priority, job.total_mu, job.checkpoint_s, job.order, job.nodes, job.deadline_us,
-        job.checkpoint_cost_s, job.state, job.restarts, job.late,
+        job.checkpoint_cost_s, job.phases, job.state, job.restarts, job.late,
     )  # fmt: skip
     for mine, theirs in zip(other.members, job.members, strict=True):
         mine.node, mine.checkpoint_mu, mine.progress_mu = theirs.node, theirs.checkpoint_mu, theirs.checkpoint_mu
