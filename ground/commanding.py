@@ -172,10 +172,13 @@ def describe(name: str) -> str:
         return f"{name} PARAMETER=VALUE ..."
     if name == "parameter_get":
         return f"{name} parameters=NAME,NAME,..."
-    return " ".join([name, *(_argument(f) for f in message.fields)])
+    counts = {f.count_field for f in message.fields}
+    return " ".join([name, *(_argument(f) for f in message.fields if f.name not in counts)])
 
 
 def _argument(field: icd.Field) -> str:
+    if field.name == "phases":
+        return "[phases=WORKLOAD:WORK_MU,...]"
     text = f"{field.name}={_range(field)}"
     return text if field.default is None else f"[{text}]"
 
