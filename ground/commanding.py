@@ -119,7 +119,8 @@ def encode(name: str, values: dict[str, Any]) -> tuple[icd.Message, bytes]:
     """The ICD entry and the application data of a command from named values.
 
     Values may be names of enum values ("training"), of parameters, or "all" for a node. parameter_set takes parameters
-    by name: parameter_set(soc_reserve=0.4); phases are workload:work_mu, by commas. Raises UsageError: unknown command or argument, missing or out of range.
+    by name: parameter_set(soc_reserve=0.4); phases are workload:work_mu, by commas. Raises UsageError: unknown command
+    or argument, missing or out of range.
     """
     message = icd.COMMANDS.get(name)
     if message is None:

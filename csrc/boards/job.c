@@ -56,7 +56,8 @@ void job_start(struct job *j, const struct bus_node_job *m) {
     j->cost_us = clamp_u64_to_u32((uint64_t)m->checkpoint_cost_ms * 1000);
     j->writing_us = 0;
     j->phase_count = (uint8_t)clamp_min_u32(m->phase_count, JOB_PHASES);
-    memcpy(j->phases, m->phases, sizeof j->phases);
+    memset(j->phases, 0, sizeof j->phases);
+    memcpy(j->phases, m->phases, j->phase_count * sizeof j->phases[0]);
     j->running = !job_is_done(j);
     j->since_save_us = 0;
     j->save_due = 1;

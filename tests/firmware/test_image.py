@@ -10,7 +10,7 @@ FLASH, RAM = 32 * 1024, 16 * 1024
 FLAGS = ["-std=c11", "-Os", "-ffp-contract=off", "-fno-math-errno", "-fno-asynchronous-unwind-tables"]
 FLAGS += ["-ffunction-sections", "-fdata-sections", "-DBUS_CRC_SMALL", "-DPOWER_BOARD_MAX_CHANNELS=192"]
 FLAGS += [f"-I{ROOT / 'csrc'}"]
-POWER_ONLY = {"power_side", "power_board", "channels", "charger", "mppt", "shed", "soc", "strings"}
+POWER_ONLY = {"power_side", "power_nvm", "power_board", "channels", "charger", "mppt", "shed", "soc", "strings"}
 NODE_ONLY = {"node_side", "compute_node", "throttle", "over_cap", "heartbeat", "job", "lease"}
 KINDS = {1: NODE_ONLY, 2: POWER_ONLY}
 

@@ -52,7 +52,7 @@ def test_housekeeping_comes_by_its_periods(fly):
         for name in counts:
             m = icd.PACKETS[name]
             counts[name] += (service, subtype) == (m.service, m.subtype) and data[0] == m.selector
-    assert counts == {"hk_flight": 11, "hk_power": 11, "hk_nodes": 21, "hk_jobs": 9, "hk_health": 5}
+    assert counts == {"hk_flight": 11, "hk_power": 11, "hk_nodes": 21, "hk_jobs": 9, "hk_health": 10}
     hk = flown.last("hk_flight")
     assert hk["icd_hash"] == icd.ICD_HASH
     assert hk["boards_ready"] == 17
@@ -65,7 +65,7 @@ def test_housekeeping_comes_by_its_periods(fly):
 def _health(flown):
     """The rows of the newest hk_health, its pages joined."""
     pages = [icd.decode("hk_health", data) for s, t, data in flown.packets() if (s, t, data[0]) == (3, 25, 5)]
-    count = -(-pages[-1]["total"] // 18)
+    count = -(-pages[-1]["total"] // icd.PACKETS["hk_health"].fields[-1].tail)
     return [row for page in pages[-count:] for row in page["boards"]]
 
 
