@@ -118,7 +118,8 @@ class Storage:
         jobs = []
         for row in self._rows("SELECT * FROM job ORDER BY place"):
             *fixed, state, restarts, late, members, phases = row
-            job = Job(*fixed, tuple((workload, work_mu) for workload, work_mu in json.loads(phases)))
+            job = Job(*fixed)
+            job.phases = tuple((workload, work_mu) for workload, work_mu in json.loads(phases))
             job.state, job.restarts, job.late = JobState(state), restarts, bool(late)
             for member, (node, checkpoint_mu) in zip(job.members, json.loads(members), strict=True):
                 member.node, member.checkpoint_mu, member.progress_mu = node, checkpoint_mu, checkpoint_mu

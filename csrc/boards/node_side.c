@@ -90,7 +90,7 @@ static uint8_t take_power(struct board *b, const struct bus_frame *f) {
 }
 
 static uint8_t take_job(struct board *b, const struct bus_frame *f) {
-    struct bus_node_job m;
+    struct bus_node_job m = {.phase_count = 0}; /* and no phases beyond those that come */
     int error = bus_node_job_decode(&m, f->payload, f->header.length);
     return error != 0 ? fault_of(error) : compute_node_job(&b->as.node.node, &m);
 }

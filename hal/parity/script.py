@@ -141,7 +141,7 @@ class Script:
 
     def _work(self, node: int, t_us: int) -> Iterator[bytes]:
         board = node + 1
-        job = {"total_mu": 40_000_000, "start_mu": 0, "checkpoint_ms": 5000, "checkpoint_cost_ms": 700}
+        job: dict[str, Any] = {"total_mu": 40_000_000, "start_mu": 0, "checkpoint_ms": 5000, "checkpoint_cost_ms": 700}
         job["phases"] = [{"workload": 1 + (node + k) % 3, "work_mu": 900 + 700 * k} for k in range(node % 4)]
         workload = 1 + node % 3
         if self._within(t_us, 0.12, 0.35) and self._every(t_us, 20.0):

@@ -162,7 +162,7 @@ class Icd:
         count = next(f for f in fields if f["name"] == tail["count"])
         element = self._value({"type": match[1], "name": ""}, closed)
         least, most = count.get("min", 0), int(match[2])
-        few = st.lists(element, min_size=least, max_size=max(least, 3))
+        few = st.lists(element, min_size=least, max_size=min(most, max(least, 3)))
         full = element.map(lambda e: [e] * most)
         rows = st.one_of(few, few, full)
         join: Callable[[Any, Any], dict[str, Any]] = lambda a, b: a | {tail["name"]: b, tail["count"]: len(b)}  # noqa: E731
