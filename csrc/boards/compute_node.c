@@ -31,6 +31,14 @@ static int input_absent(const struct compute_node *n) {
     return n->bus_mv < clamp_max_u32(n->config.bus_min_mv, 1);
 }
 
+static int is_wanted(const struct compute_node *n) {
+    return n->wanted_on == COMPUTE_NODE_WANTED;
+}
+
+static void want(struct compute_node *n, int on) {
+    n->wanted_on = on ? COMPUTE_NODE_WANTED : 0;
+}
+
 uint8_t compute_node_power(struct compute_node *n, const struct bus_node_power *m) {
     int faulty = n->state == BUS_NODE_STATE_FAULT && !n->cycle;
     if (m->on && (!n->configured || input_absent(n) || faulty)) {
@@ -39,7 +47,7 @@ uint8_t compute_node_power(struct compute_node *n, const struct bus_node_power *
     if (!m->on) {
         n->cycle = 1;
     }
-    n->wanted_on = m->on;
+    want(n, m->on);
     return BUS_ACK_CODE_OK;
 }
 
@@ -148,13 +156,13 @@ static void adopt(struct compute_node *n, const struct bus_tick_node *s) {
         s->accel_state == BUS_NODE_STATE_FAULT) {
         return;
     }
-    n->wanted_on = (uint8_t)(n->wanted_on || !n->cycle);
+    want(n, is_wanted(n) || !n->cycle);
     enter(n, is_up(s->accel_state) ? BUS_NODE_STATE_IDLE : BUS_NODE_STATE_BOOT);
 }
 
 static void fail(struct compute_node *n) {
     enter(n, BUS_NODE_STATE_FAULT);
-    n->wanted_on = 0;
+    want(n, 0);
     job_roll_back(&n->job, 0);
 }
 
@@ -182,7 +190,7 @@ static void watch_input(struct compute_node *n) {
     if (n->state != BUS_NODE_STATE_OFF && input_absent(n)) {
         events_add(&n->events, BUS_EVENT_NODE_POWER_LOST, clamp_u32_to_i32(n->bus_mv), n->state);
         job_roll_back(&n->job, 0);
-        n->wanted_on = 0;
+        want(n, 0);
         switch_off(n);
     }
 }
@@ -270,7 +278,7 @@ static void move(struct compute_node *n, const struct bus_tick_node *s) {
     switch (n->state) {
     case BUS_NODE_STATE_OFF:
         n->cycle = (uint8_t)(n->cycle && s->accel_state != BUS_NODE_STATE_OFF);
-        if (n->wanted_on && !n->cycle && !input_absent(n) && !n->die.halted && !n->hbm.halted) {
+        if (is_wanted(n) && !n->cycle && !input_absent(n) && !n->die.halted && !n->hbm.halted) {
             enter(n, BUS_NODE_STATE_BOOT);
         }
         break;
@@ -289,7 +297,7 @@ static void take_job(struct compute_node *n) {
     const struct bus_node_job *m = &n->next_job;
     if (n->next == COMPUTE_NODE_NEXT_START || n->next == COMPUTE_NODE_NEXT_HOLD) {
         job_start(&n->job, m);
-        n->job.running = (uint8_t)(n->job.running && n->next == COMPUTE_NODE_NEXT_START && n->wanted_on);
+        n->job.running = (uint8_t)(n->job.running && n->next == COMPUTE_NODE_NEXT_START && is_wanted(n));
     } else if (n->next == COMPUTE_NODE_NEXT_STOP) {
         job_stop(&n->job);
     } else if (n->next == COMPUTE_NODE_NEXT_CLEAR) {

@@ -18,6 +18,7 @@
 #include "boards/throttle.h"
 #include "bus/bus_icd.h"
 
+#define COMPUTE_NODE_WANTED 0x5A
 #define COMPUTE_NODE_STATE_BYTES 256 /* room for the serialised state */
 
 /* Two counters of the accelerator that wrap at 16 bits, accumulated. */
@@ -39,7 +40,8 @@ struct compute_node {
     struct events events;
     uint8_t configured, started; /* started: the first step is over */
     uint8_t state;               /* BUS_NODE_STATE_* */
-    uint8_t wanted_on, cycle;    /* cycle: the accelerator must be seen off before it boots */
+    uint8_t wanted_on;           /* COMPUTE_NODE_WANTED; all else is off, so no flipped bit switches it on */
+    uint8_t cycle;               /* the accelerator must be seen off before it boots */
     uint8_t next;                /* COMPUTE_NODE_NEXT_*, taken at the next step */
     uint8_t command, workload;   /* last outputs */
     uint8_t latch_up_steps;
