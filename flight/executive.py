@@ -16,7 +16,7 @@ from flight.errors import FlightError
 from flight.events import Events
 from flight.forecast import Forecast
 from flight.housekeeping import Housekeeping
-from flight.icd import Event, Failure
+from flight.icd import Event, Failure, NodeFlag
 from flight.job import Job, Member
 from flight.jobs import JobQueue
 from flight.loop import ATTENTION_SESSION, PHASE_OFF, PHASE_STOP, Loop
@@ -47,9 +47,10 @@ class _LoopNodes:
         n = self._loop.nodes[node]
         t = n.tlm
         up = n.phase not in (PHASE_OFF, PHASE_STOP)
+        cools = not up and bool(t.flags & NodeFlag.OVER_TEMPERATURE)
         return NodeView(
             self._loop.board_status(1 + node), n.tlm_us != 0, up, t.state, t.flags, t.job_id, t.progress_mu,
-            t.checkpoint_mu, bool(n.rest),
+            t.checkpoint_mu, bool(n.rest) or cools,
         )  # fmt: skip
 
     def give(self, node: int, job: Job, member: Member) -> None:

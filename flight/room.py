@@ -22,7 +22,7 @@ class NodeView(NamedTuple):
     job_id: int
     progress_mu: int
     checkpoint_mu: int
-    rests: bool = False  # off by plan
+    rests: bool = False  # flight switched it off, by plan or to cool: it may checkpoint first
 
 
 class Nodes(Protocol):
