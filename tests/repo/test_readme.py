@@ -13,6 +13,7 @@ import pytest
 from tests.repo import tree
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+JOBS = ("ground send job_", "ground jobs")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 
 # Lines that are not run here, each with the reason.
@@ -23,10 +24,6 @@ NOT_RUN_HERE = {
     "python csrc/firmware/build.py --part nrf51 --out out/nrf51": "needs the tree; tests/firmware/test_port.py",
     "hal parity --backends mock,qemu:microbit --images out/nrf51 --ticks 300": "flies the line before; the same",
     "make bench": "takes minutes; tests/repo/test_benchmarks.py runs each benchmark shortly",
-    "ground send job_cancel job_id=100": "needs a job; tests/flight/test_commands.py",
-    "ground send job_cancel job_id=201": "needs a job; tests/flight/test_commands.py",
-    "ground send job_move job_id=100 node=3 --within 180": "needs a job; tests/flight/test_commands.py",
-    "ground send job_move job_id=7 node=3": "needs a job; tests/flight/test_commands.py",
     "ground watch": "watches until stopped; tests/ground run it",
     "hal serve demo --speed 10 --json": "serves until stopped; run by tests/system",
     "flight run --world /run/user/1000/dawnline-demo.sock --storage flight-storage --radio tcp:127.0.0.1:10025": "same",
@@ -50,13 +47,18 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def command_lines(text: str) -> list[str]:
-    """Each command of the ```sh blocks; a line that ends in a backslash goes on in the next."""
+    """Each command of the ```sh blocks; a line that ends in a backslash goes on in the next. Lines about jobs, which
+    lean on the ones before, are one command."""
     lines = []
     for body in blocks(text, "sh"):
+        jobs = []
         for line in body.replace("\\\n", " ").splitlines():
-            command = re.sub(r"\s+#\s.*$", "", line).strip()
-            if command and not command.startswith("#"):
-                lines.append(" ".join(command.split()))
+            command = " ".join(re.sub(r"\s+#\s.*$", "", line).split())
+            if command.startswith(JOBS):
+                jobs.append(command)
+            elif command and not command.startswith("#"):
+                lines.append(command)
+        lines += [" && ".join(jobs)] if jobs else []
     return lines
 
 
@@ -101,7 +103,8 @@ def satellite(shell_env: dict[str, str], tmp_path_factory: pytest.TempPathFactor
 @pytest.mark.parametrize("command", [line for line in all_commands() if line not in NOT_RUN_HERE and not listens(line)])
 def test_command_works(command: str, shell_env: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest):
     if command.startswith("ground "):
-        command += f" --radio {request.getfixturevalue('satellite')}"
+        radio = f" --radio {request.getfixturevalue('satellite')}"
+        command = " && ".join(part + radio for part in command.split(" && "))
     done = subprocess.run(
         ["sh", "-c", command], cwd=tmp_path, env=shell_env, capture_output=True, text=True, check=False
     )
