@@ -1,7 +1,8 @@
 """When the next eclipse begins and ends: the orbit's elements, SGP4, and a conical shadow.
 
-Half of the disc is hidden where the spherical Earth's edge crosses the Sun's centre. The forecast only lets caps ramp
-down before an entry; what is safe without it must be safe (csrc/control/supply.c).
+Half of the disc is hidden where the spherical Earth's edge crosses the Sun's centre. By the forecast
+caps ramp down before an entry, energy is planned and nodes rest; what is safe must be safe without it
+(csrc/control/supply.c).
 """
 
 from __future__ import annotations

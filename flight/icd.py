@@ -785,7 +785,7 @@ PARAMETERS: dict[str, ParameterInfo] = {
     'lease_ttl_s': ParameterInfo('lease_ttl_s', 10, 's', 1.5, 10.0, 3.0, 'time to live of a lease'),
     'lease_renew_s': ParameterInfo('lease_renew_s', 11, 's', 0.2, 5.0, 1.0, ''),
     'lost_after_s': ParameterInfo('lost_after_s', 12, 's', 1.0, 60.0, 2.0, 'telemetry older than this: the board is LOST'),
-    'budget_margin': ParameterInfo('budget_margin', 20, '1', 0.5, 1.0, 0.98, 'share of the guaranteed supply that leases may take'),
+    'budget_margin': ParameterInfo('budget_margin', 20, '1', 0.5, 1.0, 0.98, 'share of the measured array that leases may count on; the hotel counts by as much more'),
     'soc_target': ParameterInfo('soc_target', 21, '1', 0.3, 1.0, 0.95, 'charge towards this state of charge in the sun, or to less when the next eclipse takes less'),
     'soc_reserve': ParameterInfo('soc_reserve', 22, '1', 0.1, 0.9, 0.31, 'compute goes to the floors below it'),
     'soc_safe': ParameterInfo('soc_safe', 23, '1', 0.05, 0.8, 0.25, 'mode SAFE below it'),

@@ -5,8 +5,9 @@
  *
  * What always holds, whatever the boards send:
  *  1. no board gets anything but HELLO_REQ before it has proven kind, role and ICD;
- *  2. no lease lifts the sum of the caps that may be in force above margin x the supply last measured; a cap that was
- *     lowered counts at its old value until its node has shown the new one or it has expired;
+ *  2. no lease lifts the sum of the caps that may be in force above the supply last told, less the margin on what of it
+ *     is measured; a cap that was lowered counts at its old value until its node has shown the new one or it has
+ * expired;
  *  3. work per tick is linear in the number of boards and in the bytes received.
  */
 #ifndef CONTROL_H

@@ -52,28 +52,24 @@ uint32_t ctl_capacity_mah(const struct ctl *c) {
     return (uint32_t)ctl_clamp(c->battery.capacity_mah, file / 2, file * 105 / 100);
 }
 
-static int64_t full_ma_us(const struct ctl *c) {
+int64_t ctl_full_ma_us(const struct ctl *c) {
     int64_t full = ctl_capacity_mah(c) * (MA_US_OF_MAH / 1000) * usable_permille(c->power.tlm.batt_cdeg);
     return ctl_max(1, full);
 }
 
 /* ------------------------------------------------------------------ the model of the pack */
 
-static float resistance(const struct ctl *c) {
+float ctl_resistance_ohm(const struct ctl *c) {
     return c->battery.ohm * by_temperature(c->power.tlm.batt_cdeg);
 }
 
-float ctl_resistance_ohm(const struct ctl *c) {
-    return resistance(c);
-}
-
-/* Open-circuit voltage at a state of charge from 0 to 10,000. */
-static float ocv_mv(const struct ctl *c, int32_t cpct) {
+float ctl_ocv_mv(const struct ctl *c, float cpct) {
     const struct bus_battery_curve *curve = &c->config.curve;
-    int64_t steps = ctl_max(1, curve->count - 1), at = ctl_clamp(cpct, 0, 9999) * steps;
-    int64_t k = at / 10000, part = at % 10000;
+    float last = (float)(curve->count - 1), x = cpct * last * 1e-4f;
+    x = x < 0 ? 0 : x > last ? last : x;
+    uint8_t k = (uint8_t)(x < last ? x : last - 1);
     float low = (float)curve->ocv_mv[k], high = (float)curve->ocv_mv[k + 1];
-    return low + (high - low) * (float)part * 1e-4f;
+    return low + (high - low) * (x - (float)k);
 }
 
 /* State of charge at an open-circuit voltage. */
@@ -98,9 +94,9 @@ static float lagged(struct ctl_lag *l, float ma, float dt_s) {
 /* By how many mA a current is off from what the voltage says. */
 static void compare(struct ctl *c, unsigned which, float ma, float dt_s) {
     struct ctl_battery *b = &c->battery;
-    float rest = ocv_mv(c, ctl_own_cpct(c)) + b->offset_mv;
-    float mv = (float)c->power.tlm.bus_mv - rest - resistance(c) * lagged(&b->lag[which], ma, dt_s);
-    float off = mv / resistance(c);
+    float rest = ctl_ocv_mv(c, (float)ctl_own_cpct(c)) + b->offset_mv;
+    float mv = (float)c->power.tlm.bus_mv - rest - ctl_resistance_ohm(c) * lagged(&b->lag[which], ma, dt_s);
+    float off = mv / ctl_resistance_ohm(c);
     b->error_ma[which] += ((off < 0 ? -off : off) - b->error_ma[which]) * dt_s / (ERROR_TAU_S + dt_s);
 }
 
@@ -108,7 +104,7 @@ void ctl_battery_compare(struct ctl *c, float measured_ma, float balanced_ma, fl
     if (!c->battery.begun) {
         for (unsigned k = 0; k < 2; k++)
             c->battery.lag[k].first = c->battery.lag[k].second = measured_ma;
-        c->battery.charge_ma_us = full_ma_us(c) / 10000 * c->power.heard.soc_cpct;
+        c->battery.charge_ma_us = ctl_full_ma_us(c) / 10000 * c->power.heard.soc_cpct;
         c->battery.begun = 1;
     }
     compare(c, CTL_MEASURED, measured_ma, dt_s);
@@ -148,7 +144,7 @@ static void learn_capacity(struct ctl *c, uint32_t dt_us) {
     if (b->point_us < POINT_US || u_ma > most_ma || u_ma < -most_ma || b->sum_xx < 1)
         return;
     b->point_us = 0;
-    int32_t cpct = cpct_at(c, (float)c->power.tlm.bus_mv - resistance(c) * u_ma);
+    int32_t cpct = cpct_at(c, (float)c->power.tlm.bus_mv - ctl_resistance_ohm(c) * u_ma);
     if (cpct <= 0 || cpct >= 10000)
         return;
     cpct = (int32_t)(cpct * usable_permille(c->power.tlm.batt_cdeg) / 1000); /* of what it holds at 25 degC */
@@ -173,7 +169,7 @@ static void learn_capacity(struct ctl *c, uint32_t dt_us) {
 /* ------------------------------------------------------------------ state of charge */
 
 int32_t ctl_own_cpct(const struct ctl *c) {
-    return (int32_t)ctl_clamp(c->battery.charge_ma_us / (full_ma_us(c) / 10000), 0, 10000);
+    return (int32_t)ctl_clamp(c->battery.charge_ma_us / (ctl_full_ma_us(c) / 10000), 0, 10000);
 }
 
 /* The pack holds less than the board counts with: it says too much while it discharges. */
@@ -185,7 +181,7 @@ static int aged(const struct ctl *c) {
 static void count_charge(struct ctl *c, unsigned out, uint32_t dt_us, float dt_s) {
     struct ctl_battery *b = &c->battery;
     struct ctl_sensor *s = &c->balance.sensors[SPACE_SENSOR_SOC_CPCT - SPACE_SENSOR_BUS_MV];
-    int64_t full = full_ma_us(c), one = full / 10000, added = (int64_t)c->power.tlm.batt_ma * dt_us;
+    int64_t full = ctl_full_ma_us(c), one = full / 10000, added = (int64_t)c->power.tlm.batt_ma * dt_us;
     b->moved_ma_us += added;
     int32_t jump = (int32_t)c->power.heard.soc_cpct - c->battery.board_cpct;
     c->battery.board_cpct = c->power.heard.soc_cpct;
@@ -195,7 +191,7 @@ static void count_charge(struct ctl *c, unsigned out, uint32_t dt_us, float dt_s
     if (s->state == SPACE_SENSOR_STATE_TRUSTED && !aged(c) && !suspect) {
         b->charge_ma_us = one * c->power.heard.soc_cpct;
     } else {
-        int32_t own = ctl_own_cpct(c), seen = cpct_at(c, ocv_mv(c, own) + b->offset_mv);
+        int32_t own = ctl_own_cpct(c), seen = cpct_at(c, ctl_ocv_mv(c, (float)own) + b->offset_mv);
         b->charge_ma_us += added + (int64_t)((float)(seen - own) * dt_s / CHARGE_TAU_S * (float)one);
         b->charge_ma_us = ctl_clamp(b->charge_ma_us, 0, full);
     }
@@ -220,10 +216,10 @@ void ctl_battery_learn(struct ctl *c, unsigned out, uint32_t dt_us) {
     struct ctl_battery *b = &c->battery;
     float dt_s = (float)dt_us * 1e-6f;
     const struct ctl_lag *lag = &b->lag[out == SPACE_SENSOR_BATT_MA ? CTL_BALANCED : CTL_MEASURED];
-    float over_mv = (float)c->power.tlm.bus_mv - ocv_mv(c, ctl_own_cpct(c));
+    float over_mv = (float)c->power.tlm.bus_mv - ctl_ocv_mv(c, (float)ctl_own_cpct(c));
     int closed = out != 0 || c->balance.open_us == 0;
     if (closed && c->balance.sensors[0].state == SPACE_SENSOR_STATE_TRUSTED) {
-        b->offset_mv += (over_mv - resistance(c) * lag->ma - b->offset_mv) * dt_s / (OFFSET_TAU_S + dt_s);
+        b->offset_mv += (over_mv - ctl_resistance_ohm(c) * lag->ma - b->offset_mv) * dt_s / (OFFSET_TAU_S + dt_s);
         if (out == 0) {
             learn_resistance(c, lag->ma, over_mv, dt_s);
             learn_capacity(c, dt_us);

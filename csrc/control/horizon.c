@@ -22,25 +22,12 @@ struct run {
     struct ctl_fleet fleet;
 };
 
-/* At rest, in mV. */
-static float open_circuit_mv(const struct ctl *c, float cpct) {
-    uint8_t last = (uint8_t)(c->config.curve.count - 1);
-    float x = cpct * last / 10000;
-    x = x < 0 ? 0 : x > last ? last : x;
-    uint8_t k = (uint8_t)x;
-    k = k >= last ? (uint8_t)(last - 1) : k;
-    float a = (float)c->config.curve.ocv_mv[k], b = (float)c->config.curve.ocv_mv[k + 1];
-    return a + (b - a) * (x - k);
-}
-
-/* A cold pack holds less: .68 at -20, 1 at 25 degC. */
 static float capacity_mas(const struct ctl *c) {
-    float below = (float)ctl_clamp(2500 - c->power.tlm.batt_cdeg, 0, 4500);
-    return (float)ctl_capacity_mah(c) * 3600 * (1 - below * (0.32f / 4500));
+    return (float)ctl_full_ma_us(c) * 1e-6f;
 }
 
 int64_t ctl_stored_mws(const struct ctl *c, int64_t from_cpct, int64_t to_cpct, int64_t draw_mw) {
-    float middle_mv = open_circuit_mv(c, 0.5f * (float)(from_cpct + to_cpct));
+    float middle_mv = ctl_ocv_mv(c, 0.5f * (float)(from_cpct + to_cpct));
     float drop_mv = (float)draw_mw / middle_mv * 1000 * ctl_resistance_ohm(c);
     return (int64_t)(capacity_mas(c) / 10000 * (float)(to_cpct - from_cpct) * ((middle_mv - drop_mv) / 1000));
 }
@@ -54,12 +41,12 @@ static float accepted_ma(const struct ctl *c, const struct run *r, float open_mv
 static int full(const struct ctl *c, const struct run *r, float cpct) {
     float least_ma = (float)c->config.power.charge_ma * FULL_PERMILLE / 1000;
     return cpct >= (float)(c->set.soc_target_cpct - FULL_SLACK_CPCT) ||
-           accepted_ma(c, r, open_circuit_mv(c, cpct)) < least_ma;
+           accepted_ma(c, r, ctl_ocv_mv(c, cpct)) < least_ma;
 }
 
 /* How a step changes the state of charge, at a price. */
 static float flow_cpct(const struct ctl *c, const struct run *r, float cpct, int dark, float price, float dt_s) {
-    float open_mv = open_circuit_mv(c, cpct), accept_ma = accepted_ma(c, r, open_mv);
+    float open_mv = ctl_ocv_mv(c, cpct), accept_ma = accepted_ma(c, r, open_mv);
     float given_mw = dark ? -r->hotel_mw : r->array_mw - r->hotel_mw;
     float draw_mw = ctl_fleet_draw(&r->fleet, dark ? price * (1 + LOSS) : price, dark);
     draw_mw = dark && draw_mw > r->lease_mw ? r->lease_mw : draw_mw;

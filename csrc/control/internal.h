@@ -279,7 +279,7 @@ int ctl_sensor_readmit(struct ctl *c, struct ctl_sensor *s, uint16_t source, uns
 /* balance.c: sensors against each other. since_us: since the power board's telemetry before. */
 void ctl_balance_init(struct ctl *c);
 void ctl_balance(struct ctl *c, uint64_t since_us);
-/* nodes.c: a node's sensors against its channel, its neighbours and each other. */
+/* node_sensors.c: a node's sensors against its channel, its neighbours and each other. */
 void ctl_heat_init(struct ctl *c);
 void ctl_node_check(struct ctl *c, uint16_t node, uint64_t since_us);
 uint16_t ctl_nodes_out(const struct ctl *c);
@@ -296,8 +296,11 @@ void ctl_array_learn(struct ctl *c, float dt_s);
 int32_t ctl_own_cpct(const struct ctl *c);
 /* Of the battery at 25 degC: learned, within half and 105 % of what the file says. */
 uint32_t ctl_capacity_mah(const struct ctl *c);
-/* Of the battery, at its temperature. */
+/* This and the following of the battery at its temperature: what it holds when it is full, resistance. */
+int64_t ctl_full_ma_us(const struct ctl *c);
 float ctl_resistance_ohm(const struct ctl *c);
+/* At rest, at a state of charge in 0.01 %. */
+float ctl_ocv_mv(const struct ctl *c, float cpct);
 
 /* supply.c */
 void ctl_supply_tick(struct ctl *c);

@@ -18,7 +18,7 @@ void ctl_node_forget(struct ctl_node *n) {
     n->coolant_pct = 100;
 }
 
-/* What a sensor reads that cannot be is no matter of the frame: nodes.c sees to it. */
+/* What a sensor reads that cannot be is no matter of the frame: node_sensors.c sees to it. */
 static int plausible(const struct ctl *c, const struct bus_node_tlm *t) {
     return t->state <= BUS_NODE_STATE_FAULT && t->workload <= BUS_WORKLOAD_DECODE &&
            t->cap_mw <= 2 * (int64_t)c->config.node.max_mw;

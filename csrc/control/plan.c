@@ -82,9 +82,11 @@ static void look_again(struct ctl *c, uint64_t left_us) {
     for (uint16_t i = 0; i < c->config.nodes; i++)
         if (works(&c->nodes[i]) && c->nodes[i].workload < CTL_WORKLOADS)
             on[c->nodes[i].workload]++;
+    if (c->booting > 0 || watts <= 0)
+        return;
     float now = ctl_fleet_speed(&f, on, watts), then = choose(&f, watts, better);
     float cost = now / watts * (float)c->config.boot_mw * boot_s;
-    if (c->booting > 0 || watts <= 0 || (then - now) * (left_s - boot_s) <= cost)
+    if ((then - now) * (left_s - boot_s) <= cost)
         return;
     for (uint16_t i = 0; i < c->config.nodes; i++) {
         struct ctl_node *n = &c->nodes[i];

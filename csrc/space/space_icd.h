@@ -736,7 +736,7 @@ struct space_parameters {
     double lease_ttl_s; /* s; 1.5..10; time to live of a lease */
     double lease_renew_s; /* s; 0.2..5 */
     double lost_after_s; /* s; 1..60; telemetry older than this: the board is LOST */
-    double budget_margin; /* 1; 0.5..1; share of the guaranteed supply that leases may take */
+    double budget_margin; /* 1; 0.5..1; share of the measured array that leases may count on; the hotel counts by as much more */
     double soc_target; /* 1; 0.3..1; charge towards this state of charge in the sun, or to less when the next eclipse takes less */
     double soc_reserve; /* 1; 0.1..0.9; compute goes to the floors below it */
     double soc_safe; /* 1; 0.05..0.8; mode SAFE below it */

@@ -38,8 +38,8 @@ class _Believing:
 class Flown:
     def __init__(self, folder: Path, rig: Rig, believed: Rig | None = None) -> None:
         self.world = World(rig)
-        port = _Believing(self.world, believed) if believed else self.world
-        self.executive = Executive(port, Storage(folder), timeline=rig.timeline)  # type: ignore[arg-type]
+        port: Any = _Believing(self.world, believed) if believed else self.world
+        self.executive = Executive(port, Storage(folder), timeline=rig.timeline)
         self.told: list[LoopEvent] = []
         self.executive.events.listeners.append(self._hear)
         self._data = ffi.new("uint8_t[]", 1024)
