@@ -133,7 +133,7 @@ class _Charts:
 
     def compute(self) -> None:
         """Work credited to jobs, and how many ran."""
-        self._chart("compute", "Compute delivered", "work units", zero=True, right="jobs running")
+        self._chart("compute", "Compute delivered", "work units", zero=True, right="jobs, nodes")
         self._known("work", "work", self._flown.work, "work_mu", 1e-3, fill=True)
         self._true("work", "work", "work", 1.0)
         tracks = [run for track in self._flown.jobs.values() for run in track.runs]
@@ -142,6 +142,8 @@ class _Charts:
             for _, since, until in tracks:
                 running += (self._grid >= since) & (self._grid <= until)
             self._add("jobs running", "lease", running, step=True, right=True)
+        self._true("nodes up", "lease", "nodes_up", 1.0, right=True, off=True)
+        self._true("nodes booting", "load", "nodes_booting", 1.0, right=True, off=True)
 
     def _chart(self, name: str, title: str, unit: str, **options: Any) -> None:
         self.made.append({"id": name, "title": title, "unit": unit, "series": [], **options})

@@ -28,9 +28,10 @@ from ground.tiles import tile_list
 
 POINTS = 3000  # of a plot's time axis
 _TRUTH_OF_POWER = ("available_w", "used_w", "nodes_w", "hotel_w", "lease_sum_w", "guaranteed_w", "sunlight", "work")
+_TRUTH_OF_NODES = ("nodes_up", "nodes_booting")
 _TRUTH_OF_BATTERY = ("soc", "bus_v", "batt_w", "batt_c")
 _TRUTH_OF_HEAT = ("array_c", "die_max_c", "hbm_max_c", "coolant_max_c", "radiator_c")
-TRUTH_SERIES = frozenset((*_TRUTH_OF_POWER, *_TRUTH_OF_BATTERY, *_TRUTH_OF_HEAT))
+TRUTH_SERIES = frozenset((*_TRUTH_OF_POWER, *_TRUTH_OF_NODES, *_TRUTH_OF_BATTERY, *_TRUTH_OF_HEAT))
 _EVENTS_SHOWN = 2000
 FOOTER = "On-board estimates as received on the ground"
 

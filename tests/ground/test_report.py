@@ -13,7 +13,8 @@ import pytest
 
 from ground import UsageError, history
 from ground.recorder import Recorder
-from ground.report import check_writable, write_report
+from ground.report import TRUTH_SERIES, check_writable, write_report
+from hal._native import ffi
 from tests.ground.flown import ORBIT_S, fly
 from tests.ground.satellite import ECLIPSE_S, Satellite
 
@@ -148,6 +149,10 @@ def test_a_flight_without_telemetry_is_a_page_that_says_so(tmp_path: Path) -> No
     data = data_of(tmp_path / "a.html")
     assert (data["charts"], data["tiles"], data["heat"], data["jobs"]) == ([], [], None, [])
     assert "no telemetry was received" in (tmp_path / "a.html").read_text()
+
+
+def test_the_truth_of_a_world_is_known() -> None:
+    assert {name for name, _ in ffi.typeof("struct world_sample").fields} - {"t_s"} == TRUTH_SERIES
 
 
 def test_truth_is_checked(tmp_path: Path) -> None:
