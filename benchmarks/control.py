@@ -8,6 +8,7 @@ ours leaves: its draws are rounded to a 32nd, and pieces that a workload has lit
 
 from __future__ import annotations
 
+import re
 import statistics
 import tempfile
 import time
@@ -35,19 +36,9 @@ HEADROOM, HEADROOM_MW = 0.03, 1000  # that the allocator adds to what it shares
 SHARE = 0.5
 
 ffi = FFI()
-ffi.cdef(
-    """
-    struct ctl;
-    struct ctl *bench_open(const void *config);
-    void bench_close(struct ctl *c);
-    void bench_node(struct ctl *c, uint16_t node, uint8_t workload, uint32_t dynamic_mw);
-    void bench_budget(struct ctl *c, int64_t mw);
-    void bench_allocate(struct ctl *c, uint32_t times, double out_us[]);
-    void bench_rest(struct ctl *c, uint32_t times, double out_us[]);
-    void bench_horizon(struct ctl *c, uint32_t times, double out_us[]);
-    uint32_t bench_target_mw(const struct ctl *c, uint16_t node);
-    """
-)
+_SOURCE = ROOT / "benchmarks/control.c"
+_DECLARED = re.findall(r"^.*\bbench_\w+\(.*\);$", _SOURCE.read_text(encoding="utf-8"), re.MULTILINE)
+ffi.cdef("\n".join(["struct ctl;", "struct ctl_config;", *_DECLARED]))
 Floats = NDArray[np.float64]
 
 
@@ -78,7 +69,7 @@ class Bench:
         node = rig.satellite.node
         self.base = max(node.idle_w, node.floor_w) * 1000
         held = self.base - node.idle_w * 1000
-        self._c = lib.bench_open(ffi.cast("void *", int(flight_ffi.cast("uintptr_t", self._config))))
+        self._c = lib.bench_open(ffi.cast("struct ctl_config *", int(flight_ffi.cast("uintptr_t", self._config))))
         chance, widths, worths = Random(nodes), [], []
         hulls = [hull_of(workload) for workload in rig.satellite.workload]
         room = node.max_w * 1000 - self.base
@@ -151,7 +142,7 @@ def with_cvxpy(s: Step, times: int) -> tuple[float, float]:
 
 def _build(folder: Path) -> Any:
     modules = [path for name in ("bus", "space", "control") for path in sorted((ROOT / "csrc" / name).glob("*.c"))]
-    built = build_c(folder / "control.so", [ROOT / "benchmarks/control.c", *modules], shared=True)
+    built = build_c(folder / "control.so", [_SOURCE, *modules], shared=True)
     return ffi.dlopen(str(built))
 
 

@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 import functools
-import os
-import re
-import shlex
-import subprocess
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from cffi import FFI
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.c_library import ROOT, load, struct_of
+
 HERE = ROOT / "tests/leases"
 MODULES = ("bus", "boards", "control", "space")
 
 ffi = FFI()
 _header = (HERE / "scenario.h").read_text(encoding="utf-8")
-for name in ("scenario", "tally"):
-    body = re.search(rf"struct {name} {{.*?^}};", _header, re.DOTALL | re.MULTILINE)
-    assert body is not None
-    ffi.cdef(re.sub(r"/\*.*?\*/", "", body[0], flags=re.DOTALL))
+ffi.cdef("\n".join(struct_of(_header, name) for name in ("scenario", "tally")))
 ffi.cdef("int leases_fly(const struct scenario *s, struct tally *t);")
 
 
 @functools.cache
 def library() -> Any:
     """Built once for each process."""
-    out = Path(tempfile.mkdtemp(prefix="dawnline-leases-")) / "leases.so"
-    sources = [path for module in MODULES for path in sorted((ROOT / "csrc" / module).glob("*.c"))]
-    flags = ["-std=c11", "-O2", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno"]
-    flags += ["-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'tests'}"]
-    compiler = shlex.split(os.environ.get("CC", "cc"))
-    subprocess.run([*compiler, *flags, *map(str, [*sorted(HERE.glob("*.c")), *sources]), "-o", str(out)], check=True)
-    return ffi.dlopen(str(out))
+    return load(ffi, sorted(HERE.glob("*.c")), MODULES)
 
 
 def fly(**scenario: int) -> dict[str, int]:
