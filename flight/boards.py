@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import numpy as np
+
 from flight._native import ffi
 from hal.rig import Rig
 from hal.satellite import Satellite, Workload
@@ -89,10 +91,18 @@ def _workloads(config: Any, s: Satellite) -> None:
     for number, workload in enumerate(s.workload, 1):
         curve = config.curves[number]
         curve.least_mw, curve.most_mw = map(_milli, workload.dynamic_w)
-        pieces = hull_of(workload)
-        curve.count = len(pieces)
-        for piece, (width, speed, whole) in zip(curve.pieces, pieces, strict=False):
-            piece.width, piece.slope, piece.whole = width, speed / width, whole
+        _pieces(curve, workload, s.node.clock_max_mhz)
+
+
+def _pieces(curve: Any, workload: Workload, clock_max_mhz: int) -> None:
+    pieces = hull_of(workload)
+    curve.count = len(pieces)
+    end = 0.0
+    for piece, (width, speed, whole) in zip(curve.pieces, pieces, strict=False):
+        end += width
+        clock = float(np.interp(end, workload.share, workload.clock))
+        piece.width, piece.slope, piece.whole = width, speed / width, whole
+        piece.clock_mhz = round(clock * clock_max_mhz) if clock < 1 else 0
 
 
 def _shed(config: Any, s: Satellite) -> None:

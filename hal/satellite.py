@@ -157,12 +157,14 @@ class Workload:
     """How fast a node works on a workload: speed (1: unlimited) over its share of the draw above idle, as measured.
 
     dynamic_w: least and greatest draw above idle at full speed, by what the data makes of it and by the chip.
+    clock: share of the greatest clock that, locked, holds a node at each share; 0: no clock does.
     """
 
     name: Annotated[str, Choice(WORKLOADS)]
     dynamic_w: Annotated[tuple[Annotated[float, Range(1, 10_000, "W")], ...], Length(2, 2)]
     share: Annotated[tuple[Fraction, ...], Length(2, 16)]
     speed: Annotated[tuple[Fraction, ...], Length(2, 16)]
+    clock: Annotated[tuple[Fraction, ...], Length(2, 16)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +247,8 @@ def _check(s: Satellite, file: str) -> None:
             raise RigError(f"{file}: workload[{i}].dynamic_w: expected the least, then the greatest")
         if len(w.share) != len(w.speed) or not _is_curve(w.share) or not _is_curve(w.speed):
             raise RigError(f"{file}: workload[{i}]: expected share and speed of one length, each rising from 0 to 1")
+        if len(w.clock) != len(w.share) or not _is_curve((0.0, *(clock for clock in w.clock if clock > 0))):
+            raise RigError(f"{file}: workload[{i}].clock: expected one for each share, 0 or rising to 1")
     for i, t in enumerate(s.node.shed_tiers):
         if t > len(s.shed) and t != 255:
             raise RigError(f"{file}: node.shed_tiers[{i}]: {t} is out of range, expected 1 to {len(s.shed)}, or 255")

@@ -7,6 +7,9 @@
 #define KEEP 0.93f /* a node that has a piece keeps it against others that are worth a little more */
 #define HEADROOM_PERMILLE 30
 #define HEADROOM_MW 1000
+#define LOCKED_PERMILLE 125 /* of a node that its clock holds, as the data may make more of it at any time */
+#define LOCKED_MW 10000
+#define NEARLY_MW 1.0f
 #define DYNAMIC_LEAST_MW 20000u
 
 struct share {
@@ -20,6 +23,7 @@ struct bid {
     float scale; /* mW of a piece's width */
     float held;  /* mW of its share that the floor gives it anyway */
     float room;  /* mW above its base that it may have at most */
+    float given, headroom;
     uint16_t node;
     uint8_t workload, parked; /* parked: gets no piece that must be had whole */
 };
@@ -55,6 +59,7 @@ static struct share survey(struct ctl *c) {
     for (uint16_t i = 0; i < c->config.nodes; i++) {
         struct ctl_node *n = &c->nodes[i];
         int64_t boot = n->phase == CTL_PHASE_START ? c->config.boot_mw : 0;
+        n->lock = (struct ctl_lock){.share = 1};
         if (!flexible(c, i)) {
             n->target_mw = c->config.node.floor_mw;
             int held = n->phase == CTL_PHASE_UP && n->lease_count > 0 && ctl_ready(c, (uint16_t)(1 + i));
@@ -156,32 +161,73 @@ static int park(const struct ctl *c, struct bid *bids, uint16_t count, float pri
     return any;
 }
 
-/* Watts above the bases, shared; what is left at the price goes to those that would take more just below it. spare:
- * what caps may add up to beyond that; a share of it is a node's headroom. */
+/* The lock that holds a node at x mW above its base, where that is the end of a piece and not of the last one. */
+static struct ctl_lock lock_of(const struct ctl_curve *curve, const struct bid *b, float x) {
+    float width = 0;
+    for (uint8_t k = 0; k + 1 < curve->count && width * b->scale < b->held + x + NEARLY_MW; k++) {
+        width += curve->pieces[k].width;
+        float away = width * b->scale - b->held - x;
+        if (curve->pieces[k].clock_mhz != 0 && away < NEARLY_MW && away > -NEARLY_MW)
+            return (struct ctl_lock){.share = width, .mhz = curve->pieces[k].clock_mhz, .workload = b->workload};
+    }
+    return (struct ctl_lock){.share = 1};
+}
+
+/* What each node gets above its base; what is left at the price goes to those that would take more just below it. */
+static void assign(const struct ctl *c, struct bid *bids, uint16_t count, float price, float below, float left) {
+    for (uint16_t i = 0; i < count; i++) {
+        struct bid *b = &bids[i];
+        b->given = taken(c, b, price);
+        if (below > 0 && left > 0) {
+            float more = taken(c, b, below) - b->given;
+            more = more < left ? more : left;
+            left -= more > 0 ? more : 0;
+            b->given += more > 0 ? more : 0;
+        }
+    }
+}
+
+/* Headroom over the shares, where caps may add up to so much more. A lock takes the place of a node's cap only where
+ * there is enough for the cap not to bind: what a cap reserves and the node does not draw is nobody's. */
+static void give_headroom(struct ctl *c, struct bid *bids, uint16_t count, float spare) {
+    float locked = 0, capped = 0;
+    for (uint16_t i = 0; i < count; i++) {
+        struct bid *b = &bids[i];
+        struct ctl_node *n = &c->nodes[b->node];
+        n->lock = b->given > 0 ? lock_of(&c->config.curves[b->workload], b, b->given) : n->lock;
+        float little = b->given > 0 ? b->given * HEADROOM_PERMILLE / 1000 + HEADROOM_MW : 0;
+        b->headroom = n->lock.mhz ? b->given * LOCKED_PERMILLE / 1000 + LOCKED_MW : little;
+        locked += b->headroom;
+        capped += little;
+    }
+    if (spare >= locked)
+        return;
+    for (uint16_t i = 0; i < count; i++) {
+        struct bid *b = &bids[i];
+        float little = b->given > 0 ? b->given * HEADROOM_PERMILLE / 1000 + HEADROOM_MW : 0;
+        c->nodes[b->node].lock = (struct ctl_lock){.share = 1};
+        b->headroom = spare >= capped ? little : little * spare / capped;
+    }
+}
+
+/* Watts above the bases, shared. spare: what caps may add up to beyond that; a share of it is a node's headroom. */
 static void share_out(struct ctl *c, struct bid *bids, uint16_t count, float budget, float spare) {
-    float headroom = budget * HEADROOM_PERMILLE / 1000 + (float)count * HEADROOM_MW;
-    float granted = spare >= headroom ? 1 : spare / headroom;
     float below, price = price_of(c, bids, count, budget, &below);
     float left = budget - total(c, bids, count, price);
     if (below > 0 && park(c, bids, count, price, below, left)) {
         price = price_of(c, bids, count, budget, &below);
         left = budget - total(c, bids, count, price);
     }
+    assign(c, bids, count, price, below, left);
+    give_headroom(c, bids, count, spare);
     for (uint16_t i = 0; i < count; i++) {
-        struct bid *b = &bids[i];
+        const struct bid *b = &bids[i];
         struct ctl_node *n = &c->nodes[b->node];
-        float x = taken(c, b, price);
-        if (below > 0 && left > 0) {
-            float more = taken(c, b, below) - x;
-            more = more < left ? more : left;
-            left -= more > 0 ? more : 0;
-            x += more > 0 ? more : 0;
-        }
-        uint32_t base = base_of(c, n), wanted = base + (uint32_t)x;
+        uint32_t wanted = base_of(c, n) + (uint32_t)b->given;
         n->starved = wanted <= c->config.node.floor_mw + c->config.node.floor_mw / 32;
         if (price <= 0 && !b->parked && !c->supply.resting) /* nobody else wants it: let it vary */
             continue;
-        wanted += x > 0 ? (uint32_t)(granted * (x * HEADROOM_PERMILLE / 1000 + HEADROOM_MW)) : 0;
+        wanted += (uint32_t)b->headroom;
         n->target_mw = (uint32_t)ctl_clamp(wanted, c->config.node.floor_mw, n->target_mw);
     }
 }

@@ -7,6 +7,7 @@
 struct ctl;
 struct ctl_piece {
     float width, slope;
+    uint16_t clock_mhz;
     uint8_t whole;
     ...;
 };
@@ -49,7 +50,14 @@ struct ctl_job {
 };
 enum ctl_phase { CTL_PHASE_OFF, CTL_PHASE_START, CTL_PHASE_UP, CTL_PHASE_STOP, ... };
 enum ctl_clear { CTL_CLEAR_NONE, CTL_CLEAR_WANTED, CTL_CLEAR_REFUSED, ... };
+struct ctl_lock {
+    float share;
+    uint16_t mhz;
+    uint8_t workload;
+    ...;
+};
 struct ctl_node {
+    struct ctl_lock lock, sent;
     struct bus_node_tlm tlm, heard;
     struct bus_node_health health;
     uint64_t tlm_us, lease_us;

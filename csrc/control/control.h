@@ -29,9 +29,11 @@ struct ctl;
 #define CTL_PIECES 8
 
 /* A piece of a concave curve of speed over draw above idle: width in shares of the draw at full speed, speed a share.
- * whole: the workload itself is worth less than that unless it gets all of the piece. */
+ * whole: the workload itself is worth less than that unless it gets all of the piece. clock_mhz: the lock that holds a
+ * node at the piece's end; 0: none does. */
 struct ctl_piece {
     float width, slope;
+    uint16_t clock_mhz;
     uint8_t whole;
 };
 struct ctl_curve {
@@ -103,6 +105,13 @@ enum ctl_clear {
 
 #define CTL_LEASES 6
 
+/* A clock lock: it holds a node at a share of its draw above idle, whatever the data makes of that draw. */
+struct ctl_lock {
+    float share;  /* 1: free */
+    uint16_t mhz; /* 0: free */
+    uint8_t workload;
+};
+
 /* A lease that may still be in force on its board. */
 struct ctl_lease {
     uint64_t expiry_us;
@@ -155,6 +164,11 @@ struct ctl_node {
     uint8_t rest;         /* off by plan */
     uint8_t boot_ordered; /* and not seen up, nor off after that */
     uint64_t free_us;     /* its cap has held it, or not, since */
+    uint64_t share_us;    /* share is in force since */
+    float share;          /* of its draw above idle at full speed, by the lock in force; 0: not known */
+    struct ctl_lock lock; /* wanted; goes with its leases */
+    struct ctl_lock sent; /* and in them since lock_seq */
+    uint32_t lock_seq;
     uint8_t free;         /* it does not */
     uint32_t penalty_mw;  /* taken off because it drew more than its cap */
     uint32_t in_force_mw; /* what its caps may add up to, now */

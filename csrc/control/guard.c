@@ -37,8 +37,22 @@ static void derate(struct ctl *c, struct ctl_node *n, uint64_t dt_us) {
     n->coolant_pct = (uint8_t)ctl_clamp(coolant * 100 / (2 * GUARD_CDEG), 0, 100);
 }
 
-/* Of the draw, what does no work, by the die's temperature; and the rest at full speed: seen while the cap does not
- * hold the node, else kept for a while, and then no better known than for the workload. A cap is not a draw: a node
+/* The share of a node's draw above idle at full speed that its clock holds it at, as its telemetry shows: 0 when that
+ * is not the lock that was sent, or it has not settled. */
+static float share_of(struct ctl_node *n) {
+    int locked = (n->tlm.flags & BUS_NODE_FLAG_CLOCK_LOCKED) != 0;
+    int known = n->tlm.lease_seq >= n->lock_seq && locked == (n->sent.mhz != 0) &&
+                (!locked || n->tlm.workload == n->sent.workload);
+    float share = !known ? 0 : locked ? n->sent.share : 1;
+    if (share != n->share) {
+        n->share = share;
+        n->share_us = n->tlm_us;
+    }
+    return ctl_age(n->tlm_us, n->share_us) >= FREE_US ? share : 0;
+}
+
+/* Of the draw, what does no work, by the die's temperature; and the rest at full speed: seen while no cap
+ * holds the node, else kept for a while, and then no better known than for the workload. A cap is not a draw: a node
  * that leaves watts unused is offered little more than it takes. */
 static void learn(struct ctl *c, struct ctl_node *n, uint64_t dt_us) {
     int64_t leak = 1000 + 6 * ctl_clamp(n->tlm.die_cdeg - 5000, -6000, 6000) / 100; /* permille of that at 50 degC */
@@ -54,17 +68,19 @@ static void learn(struct ctl *c, struct ctl_node *n, uint64_t dt_us) {
         n->free_us = n->tlm_us;
     }
     uint64_t since_us = ctl_age(n->tlm_us, n->free_us);
+    float share = share_of(n);
+    int64_t least = share > 0 ? (int64_t)((float)drawn / share) : drawn;
     int64_t typical = ((int64_t)curve->least_mw + curve->most_mw) / 2;
     if (n->tlm.workload != n->workload) {
         dynamic = typical;
-    } else if (free && since_us >= FREE_US) {
-        dynamic = drawn;
-        int64_t little_more = n->tlm.power_mw + n->tlm.power_mw / 8 + DEMAND_MIN_MW;
+    } else if (free && since_us >= FREE_US && share > 0) {
+        dynamic = least;
+        int64_t most = n->idle_mw + dynamic, little_more = most + most / 8 + DEMAND_MIN_MW;
         n->demand_mw = (uint32_t)ctl_clamp(little_more, c->config.node.floor_mw, c->config.node.max_mw);
     } else if (!free && since_us >= HELD_US) {
         dynamic += (typical - dynamic) * ctl_min((int64_t)dt_us, DATA_US) / DATA_US;
     }
-    n->dynamic_mw = (uint32_t)ctl_max(dynamic, drawn);
+    n->dynamic_mw = (uint32_t)ctl_max(dynamic, least);
     n->workload = n->tlm.workload;
 }
 

@@ -79,7 +79,12 @@ static void send(struct ctl *c, uint16_t node, uint32_t cap_mw) {
         .lease_seq = ++n->lease_seq,
         .cap_mw = cap_mw,
         .expiry_us = c->t_us + c->set.lease_ttl_us,
+        .clock_mhz = n->lock.mhz,
     };
+    if (n->lock.mhz != n->sent.mhz || n->lock.workload != n->sent.workload) {
+        n->sent = n->lock;
+        n->lock_seq = m.lease_seq;
+    }
     uint8_t payload[BUS_MAX_PAYLOAD];
     ctl_link_send(c, (uint16_t)(1 + node), BUS_MSG_LEASE, payload, bus_lease_encode(&m, payload));
     enter(n, (struct ctl_lease){.expiry_us = m.expiry_us, .seq = m.lease_seq, .cap_mw = cap_mw});
@@ -173,7 +178,7 @@ static void raise(struct ctl *c, int64_t room) {
         int64_t more = ctl_max(0, n->target_mw - now);
         int64_t given = ctl_min(more, ctl_max(0, room));
         uint32_t cap = (uint32_t)ctl_min(n->target_mw, now + given);
-        int renew = due(c, i);
+        int renew = due(c, i) || n->lock.mhz != n->sent.mhz;
         if (!renew && cap <= n->lease_mw + step)
             continue;
         room -= given;

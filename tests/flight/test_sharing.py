@@ -16,6 +16,7 @@ from flight.executive import Executive
 from flight.icd import JobState, NodeState
 from flight.optimum.cases import find
 from flight.storage import Storage
+from hal._native import lib
 from hal.satellite import Workload, load_satellite
 from hal.world import World
 
@@ -28,7 +29,7 @@ def _curves() -> st.SearchStrategy[Workload]:
     def of(xs: list[int], ys: list[int]) -> Workload:
         n = min(len(xs), len(ys))
         rising = [(0.0, *(v / 1000 for v in values[:n]), 1.0) for values in (xs, ys)]
-        return Workload("training", (100.0, 200.0), *rising)
+        return Workload("training", (100.0, 200.0), *rising, clock=rising[0])
 
     return st.builds(of, inner, inner)
 
@@ -56,6 +57,15 @@ def test_the_curves_that_ship_are_those_of_the_workloads():
     assert hollow["prefill"][0]
     assert hollow["decode"][0]
     assert not any(hollow["prefill"][1:] + hollow["decode"][1:])
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_the_clocks_that_ship_hold_the_shares_that_they_stand_for(number: int):
+    workload = SATELLITE.workload[number - 1]
+    held = [(clock, share) for clock, share in zip(workload.clock, workload.share, strict=True) if clock > 0]
+    assert len(held) >= 4
+    for clock, share in held:
+        assert lib.plant_clock_power(number, clock) == pytest.approx(share, abs=0.002)
 
 
 class _Flown:
@@ -124,6 +134,29 @@ def test_a_budget_that_binds_is_used_up_and_not_overdrawn(flown: _Flown):
     flown.until(6605)
     moved = [abs(n.target_mw - t) for n, t in zip(flown.nodes, targets, strict=True)]
     assert sum(moved) < 0.15 * sum(targets), "shares are steady"
+
+
+@pytest.mark.parametrize("flown", ["half-budget"], indirect=True)
+def test_a_clock_holds_a_share_that_a_cap_cannot_know(flown: _Flown):
+    """What decode draws changes fivefold with the data; its clock holds it where a watt is worth as much as elsewhere,
+    under a cap that does not bind, and what it would draw at full speed stays known."""
+    flown.until(6600)
+    locked = [i for i in range(16) if flown.nodes[i].lock.mhz and flown.nodes[i].tlm.workload == 3]
+    assert len(locked) >= 2
+    drawn, bound, away = [], [], []
+    for second in range(6601, 6661):
+        flown.until(second)
+        nodes = [flown.nodes[i] for i in locked]
+        drawn.append([n.tlm.power_mw - n.idle_mw for n in nodes])
+        for n in nodes:
+            if n.lock.mhz and n.lock.mhz == n.sent.mhz:
+                bound.append(n.tlm.power_mw > 0.99 * n.tlm.cap_mw)
+                away.append(n.dynamic_mw * n.lock.share / (n.tlm.power_mw - n.idle_mw) - 1)
+    assert len(away) > 60
+    assert np.mean(bound) < 0.03, "but for moments in which the lock changes"
+    assert np.quantile(np.abs(away), 0.9) < 0.05
+    swings = np.ptp(np.array(drawn), axis=0) / np.mean(drawn, axis=0)
+    assert swings.max() > 0.5, "the data did change"
 
 
 @pytest.mark.parametrize("flown", ["half-budget"], indirect=True)
