@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flight.errors import FlightError
-from flight.optimum.battery import add_battery
+from flight.optimum.battery import Pack, add_battery
 from flight.optimum.environment import BOOT_LEAST, SIGMA, ZERO_C, Environment
 from flight.optimum.fly import Flown
 from flight.optimum.heat import BAND_K, LEAK_C, LEAK_PER_K, REGULATION, Ranges, limits_of, per_watt, ranges_of
@@ -24,6 +24,14 @@ from hal.satellite import Satellite
 CLASSES = (1, 2, 3)
 TANGENT_K = 0.01
 FEE = 1e-5  # of a node's work that its greatest power costs: so the plan draws nothing that gives nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Tight:
+    """What the reference takes as known. panel_c: (K) around which emission is linear; pack: as it flew."""
+
+    panel_c: Floats
+    pack: Pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +57,15 @@ def bound_of(flown: Flown, env: Environment) -> Bound:
 
 
 def reference_of(flown: Flown, env: Environment, bound: Bound) -> float:
-    """Work of the same program when panels emit by the tangent where the bound's solution has them, not by the chord
-    over all that they could be: less than what they emit. So the bound without the slack of its chord lies above this,
-    and how far the bound is above it says how much of a missing percent may be the bound's."""
-    around = _panel_c(bound, flown.rig.satellite)
+    """Work of the same program without what is loose in it: panels emit by the tangent where the bound's solution has
+    them, which is less than what they emit, not by the chord over all that they could be; and the pack is as warm as it
+    flew, not as cold or as warm as any could be. How far the bound is above it says how much of a missing percent may
+    be the bound's."""
     s = flown.rig.satellite
-    return solve(env, s, flown.workload_of, flown.stored_j, flown.rig.name, around).work
+    ends_s = np.arange(len(env.available_w) + 1) * env.step_s
+    pack_c = np.interp(ends_s, flown.samples["t_s"], flown.samples["batt_c"])
+    tight = Tight(_panel_c(bound, s), Pack.between(pack_c, pack_c))
+    return solve(env, s, flown.workload_of, flown.stored_j, flown.rig.name, tight).work
 
 
 def _panel_c(bound: Bound, s: Satellite) -> Floats:
@@ -66,22 +77,23 @@ def _panel_c(bound: Bound, s: Satellite) -> Floats:
 
 def solve(
     env: Environment, s: Satellite, workload_of: npt.NDArray[np.int64], stored_j: float, title: str,
-    around: Floats | None = None,
+    tight: Tight | None = None,
 ) -> Bound:  # fmt: skip
     """The bound for nodes with these workloads; stored_j is at the end. Raises `FlightError`.
 
-    around: (K) panel temperatures around which emission is linear, for the reference alone.
+    tight: for the reference alone.
     """
     p = Program(len(env.available_w))
     ranges = ranges_of(env, s, workload_of)
     boot = _Boot(p, env, s)
     p.variable("nodes_w")
     p.variable("source_w", 0, env.available_w)
-    _panels(p, env, s, ranges, around)
+    _panels(p, env, s, ranges, tight.panel_c if tight else None)
     classes = [_Class(p, env, s, c, workload_of == c, ranges, boot) for c in CLASSES if (workload_of == c).any()]
     _leakage(p, env, s, classes)
     _draw(p, env, classes, boot)
-    add_battery(p, env, s, stored_j)
+    pack = tight.pack if tight else Pack.of_anybody(s, p.steps, env.step_s)
+    add_battery(p, env, s, pack, stored_j)
     fee = FEE / s.node.max_w
     x, costs = p.best(title, [c.name("work") for c in classes], (fee, "nodes_w"))
     series = {name: x[index] for name, index in p.at.items()}

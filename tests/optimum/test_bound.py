@@ -13,6 +13,7 @@ from flight.errors import FlightError
 from flight.optimum import bare, heat
 from flight.optimum.bare import Bare, Now
 from flight.optimum.baselines import BASELINES
+from flight.optimum.battery import Pack, capacity_factor
 from flight.optimum.bound import FEE, solve
 from flight.optimum.environment import environment_of
 from hal.rig import Orbit, Rig, load_rig
@@ -128,6 +129,17 @@ def test_nothing_that_flies_is_above_it(seed, start_s, shift):
         flight = Bare(rig, workload_of, policy).fly(seconds)
         bound = solve(environment, rig.satellite, workload_of, flight.stored_j, "desk")
         assert 0 < flight.work <= bound.work
+
+
+TEMPS_C = st.lists(st.floats(-5, 40), min_size=2, max_size=20).map(np.array)
+
+
+@given(TEMPS_C, st.integers(0, 10), st.floats(0, 1))
+def test_no_capacity_between_two_temperatures_is_beyond_that_of_a_pack_between_them(cold_c, warmer_k, where):
+    pack = Pack.between(cold_c, cold_c + warmer_k)
+    for k in range(len(cold_c) - 1):
+        at_c = pack.coldest_c[k] + where * (pack.warmest_c[k] - pack.coldest_c[k])
+        assert pack.least[k] - 1e-12 <= capacity_factor(at_c) <= pack.most[k] + 1e-12
 
 
 def test_the_throttle_is_that_of_the_boards():

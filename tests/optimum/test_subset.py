@@ -1,7 +1,9 @@
 """The subset of the cases that every change flies: how much of the bound is delivered, with and without a fault."""
 
+import numpy as np
 import pytest
 
+from flight.optimum.battery import Pack
 from flight.optimum.bound import bound_of
 from flight.optimum.cases import find
 from flight.optimum.environment import environment_of
@@ -29,6 +31,13 @@ def test_delivered_of_the_bound(name: str):
     assert flown.violations == 0
     losses = losses_of(flown, env, bound)
     assert list(losses) == list(CAUSES)
+    pack, steps = (
+        Pack.of_anybody(flown.rig.satellite, len(env.available_w), env.step_s),
+        np.arange(len(env.available_w)),
+    )
+    flown_c = np.interp((steps + 0.5) * env.step_s, flown.samples["t_s"], flown.samples["batt_c"])
+    assert (pack.coldest_c < flown_c).all()
+    assert (flown_c < pack.warmest_c).all()
     lost = sum(float(loss.sum()) for loss in losses.values())
     assert lost == pytest.approx(1 - flown.work / bound.work, abs=0.002)  # but for the last samples of the truth
     assert sum(steps.sum() for steps in phases_of(env).values()) == len(env.available_w)
