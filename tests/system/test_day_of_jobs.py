@@ -176,6 +176,7 @@ def test_a_day_of_jobs(day: Day) -> None:
 
 def _work_accounted_is_work_done(day: Day, breaks: int) -> None:
     queue = day.executive.jobs
+    queue.update(day.world.t_us)  # with the telemetry of the last second
     for job in queue.jobs.values():
         for index, member in enumerate(job.members):
             assert member.checkpoint_mu == day.safe((job.job_id, index)), job
