@@ -56,7 +56,7 @@ class _LoopNodes:
     def give(self, node: int, job: Job, member: Member) -> None:
         self._loop.set_job(
             node, job.job_id, job.workload, member.total_mu, member.checkpoint_mu, job.checkpoint_s * 1000,
-            job.checkpoint_cost_s * 1000, job.phases,
+            job.checkpoint_cost_s * 1000, job.phases, job.weight_permille,
         )  # fmt: skip
 
     def stop(self, node: int, job: Job) -> None:

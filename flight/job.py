@@ -47,6 +47,8 @@ class Job:
     restarts: int = 0
     late: bool = False  # its deadline passed before it was done, and this was told
     target: int = NO_NODE  # that ground moves it to
+    urgency: int = 0  # this and the following: as last weighed (flight.weight); derived, so not stored
+    weight_permille: int = 1000
     members: list[Member] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -22,6 +22,7 @@ from flight.icd import BoardStatus, Event, JobState, NodeFlag, NodeState
 from flight.job import ACTIVE, ENDED, NO_NODE, Job, Member
 from flight.placement import Cooling, Placement
 from flight.room import Nodes, NodeView, Room
+from flight.weight import weigh
 
 RESTARTS_MAX = 20
 QUEUE_MAX = 4096
@@ -132,6 +133,7 @@ class JobQueue:
                 self._nodes.take(node)
 
     def _adopt(self, job: Job, t_us: int) -> None:
+        weigh(job, t_us)
         for member in job.placed():
             if member.node >= self._nodes.count or member.node in self._at:
                 member.node = NO_NODE
@@ -139,7 +141,7 @@ class JobQueue:
             member.since_us = t_us
             member.progress_mu = member.checkpoint_mu
             self._at[member.node] = (job, member)
-            self._nodes.give(member.node, job, member)
+            self._give(job, [member])
         if job.waiting() or job.state is JobState.STOPPING:
             self._stop(job, t_us)
             self._settle(job, NO_NODE, t_us)
@@ -164,7 +166,7 @@ class JobQueue:
 
     # ------------------------------------------------------------ every cycle
     def update(self, t_us: int) -> None:
-        """Follow the nodes, then give free ones the next jobs."""
+        """Follow the nodes, then give free ones the next jobs, and weigh those that run."""
         self._find_left(t_us)
         for job in self._active():
             for member in job.placed():
@@ -173,6 +175,9 @@ class JobQueue:
             self._miss(self.jobs[heapq.heappop(self._deadlines)[1]], t_us)
         if self._queue or self._moves:
             self._assign(t_us)
+        for job in self._active():
+            if job.state is not JobState.STOPPING and weigh(job, t_us):
+                self._give(job, job.placed())
         self.commanded = False
 
     def _find_left(self, t_us: int) -> None:
@@ -230,7 +235,7 @@ class JobQueue:
         member.progress_mu = max(member.progress_mu, checkpoint_mu)
         self.changed.add(job.job_id)
         if member.node != NO_NODE and job.state is not JobState.STOPPING:
-            self._nodes.give(member.node, job, member)
+            self._give(job, [member])
 
     def _finish(self, job: Job, member: Member, t_us: int) -> None:
         node = member.node
@@ -373,10 +378,16 @@ class JobQueue:
         self._queue.remove(job)
         self.forget_move(job.job_id)
         self._enter(job, JobState.ASSIGNED)
+        weigh(job, t_us)
         for member, node in zip(job.waiting(), nodes, strict=True):
             member.node, member.since_us, member.runs = node, t_us, False
             self._at[node] = (job, member)
-            self._nodes.give(node, job, member)
+            self._give(job, [member])
+
+    def _give(self, job: Job, members: Iterable[Member]) -> None:
+        """Tell nodes what they run; one that runs it already only learns where to go on, and the weight."""
+        for member in members:
+            self._nodes.give(member.node, job, member)
 
     # ------------------------------------------------------------ bookkeeping
     def _enter(self, job: Job, state: JobState) -> None:

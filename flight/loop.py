@@ -108,8 +108,10 @@ class Loop:
         checkpoint_ms: int,
         checkpoint_cost_ms: int = 0,
         phases: Sequence[tuple[int, int]] = (),
+        weight_permille: int = 1000,
     ) -> None:
-        """What a node shall run from now on; phases: workload and work of each, over and over in place of workload."""
+        """What a node shall run from now on; phases: workload and work of each, over and over in place of workload;
+        weight_permille: what its work counts for where watts are scarce. A job that it has goes on undisturbed."""
         j = self._job
         j.job_id, j.workload, j.total_mu, j.start_mu, j.checkpoint_ms = (
             job_id,
@@ -119,6 +121,7 @@ class Loop:
             checkpoint_ms,
         )
         j.stop, j.checkpoint_cost_ms, j.phase_count = 0, checkpoint_cost_ms, len(phases)
+        j.weight_permille = weight_permille
         for k, (of, work_mu) in enumerate(phases):
             j.phases[k].workload, j.phases[k].work_mu = of, work_mu
         lib.ctl_set_job(self._ctl, node, j)

@@ -19,7 +19,7 @@ struct share {
 
 /* A working node while its share is looked for. */
 struct bid {
-    float span;  /* mW above idle at full speed; less while it holds its share */
+    float span;  /* mW above idle at full speed; less while it holds its share, more where its speed is worth less */
     float scale; /* mW of a piece's width */
     float held;  /* mW of its share that the floor gives it anyway */
     float room;  /* mW above its base that it may have at most */
@@ -81,7 +81,18 @@ static uint32_t coarse(uint32_t mw) {
     return mw - mw % step;
 }
 
+/* Of the working nodes. Worths count in parts of it, so that prices have the same range whatever the weights are. */
+static float most_worth(const struct ctl *c) {
+    float most = 0;
+    for (uint16_t i = 0; i < c->config.nodes; i++) {
+        float worth = flexible(c, i) ? ctl_worth(&c->nodes[i]) : 0;
+        most = worth > most ? worth : most;
+    }
+    return most;
+}
+
 static uint16_t collect(struct ctl *c, struct bid *bids) {
+    float most = most_worth(c);
     uint16_t count = 0;
     for (uint16_t i = 0; i < c->config.nodes; i++) {
         const struct ctl_node *n = &c->nodes[i];
@@ -91,7 +102,7 @@ static uint16_t collect(struct ctl *c, struct bid *bids) {
         int held = !n->starved && n->tlm.workload < CTL_WORKLOADS;
         uint32_t base = base_of(c, n);
         bids[count++] = (struct bid){
-            .span = (float)coarse(dynamic) * (held ? KEEP : 1),
+            .span = (float)coarse(dynamic) * (held ? KEEP : 1) * (most / ctl_worth(n)),
             .scale = (float)dynamic,
             .held = base > n->idle_mw ? (float)(base - n->idle_mw) : 0,
             .room = n->target_mw > base ? (float)(n->target_mw - base) : 0,

@@ -140,8 +140,11 @@ int ctl_want_node(struct ctl *c, uint16_t node, int on) {
 int ctl_set_job(struct ctl *c, uint16_t node, const struct ctl_job *job) {
     if (node >= c->config.nodes)
         return CTL_ERR_NODE;
-    c->nodes[node].job = *job;
-    c->nodes[node].managed = 1;
+    struct ctl_node *n = &c->nodes[node];
+    n->job = *job;
+    n->managed = 1;
+    if (job->job_id != 0 && !job->stop)
+        n->weight_permille = job->weight_permille;
     return 0;
 }
 

@@ -45,6 +45,7 @@ struct ctl_config {
 struct ctl_job {
     uint32_t job_id, total_mu, start_mu, checkpoint_ms, checkpoint_cost_ms;
     uint8_t workload, stop, phase_count;
+    uint16_t weight_permille;
     struct bus_job_phase phases[4];
     ...;
 };
@@ -63,6 +64,8 @@ struct ctl_node {
     uint64_t tlm_us, lease_us;
     uint32_t lease_seq, lease_mw, target_mw, thermal_mw, demand_mw, penalty_mw, in_force_mw;
     uint32_t idle_mw, dynamic_mw;
+    float speed;
+    uint16_t weight_permille;
     uint8_t starved, rest;
     uint8_t lease_count, phase, channel, mask, wanted, managed, faults, clear;
     ...;

@@ -84,8 +84,9 @@ struct ctl_config {
 struct ctl_job {
     uint32_t job_id, total_mu, start_mu, checkpoint_ms, checkpoint_cost_ms;
     uint8_t workload;
-    uint8_t stop;        /* checkpoint it and stay idle with it, until another job or none is set */
-    uint8_t phase_count; /* 0: workload throughout */
+    uint8_t stop;             /* checkpoint it and stay idle with it, until another job or none is set */
+    uint8_t phase_count;      /* 0: workload throughout */
+    uint16_t weight_permille; /* of its work where watts are scarce; 1000, or 0: as any other */
     struct bus_job_phase phases[4];
 };
 
@@ -141,6 +142,8 @@ struct ctl_node {
     float settled_mw;             /* its draw behind the lags of plate and die */
     float die_off_k, hbm_off_k;   /* of late: less what its draw and coolant make of them */
     float worked_mu, expected_mu; /* of late: what it did, and what its draw is good for */
+    float speed_seen, speed;      /* at its job, against the curve: of late, and as it bids; 0: not known */
+    uint16_t weight_permille;     /* of the job that it runs, or ran last */
     uint32_t progress_mu, progress_job;
     uint8_t heated;    /* workload of heated_us */
     uint64_t tlm_us;   /* its time on board; 0: none since the board was identified */

@@ -15,7 +15,7 @@ static float width_of(const struct ctl_fleet *f, uint8_t w, uint8_t k) {
 }
 
 static float slope_of(const struct ctl_fleet *f, uint8_t w, uint8_t k) {
-    return f->curves[w].pieces[k].slope / f->dynamic_mw[w];
+    return f->curves[w].pieces[k].slope / f->dynamic_mw[w] * f->worth[w];
 }
 
 static int has_job(const struct ctl_node *n) {
@@ -24,7 +24,7 @@ static int has_job(const struct ctl_node *n) {
 }
 
 void ctl_fleet_of(const struct ctl *c, struct ctl_fleet *f) {
-    float sums[CTL_WORKLOADS] = {0}, idle = 0, all = 0;
+    float sums[CTL_WORKLOADS] = {0}, worths[CTL_WORKLOADS] = {0}, idle = 0, all = 0;
     *f = (struct ctl_fleet){.curves = c->config.curves, .floor_mw = (float)c->config.node.floor_mw};
     for (uint16_t i = 0; i < c->config.nodes; i++) {
         const struct ctl_node *n = &c->nodes[i];
@@ -32,6 +32,7 @@ void ctl_fleet_of(const struct ctl *c, struct ctl_fleet *f) {
             continue;
         f->count[n->workload]++;
         sums[n->workload] += (float)n->dynamic_mw;
+        worths[n->workload] += ctl_worth(n);
         f->most_mw += (float)ctl_max(n->thermal_mw, c->config.node.floor_mw);
         idle += (float)n->idle_mw;
         all += 1;
@@ -41,6 +42,7 @@ void ctl_fleet_of(const struct ctl *c, struct ctl_fleet *f) {
         float typical = 0.5f * ((float)f->curves[w].least_mw + (float)f->curves[w].most_mw);
         f->dynamic_mw[w] = f->count[w] > 0 && sums[w] > 0 ? sums[w] / f->count[w] : typical;
         f->dynamic_mw[w] = f->dynamic_mw[w] > 1 ? f->dynamic_mw[w] : 1;
+        f->worth[w] = f->count[w] > 0 ? worths[w] / f->count[w] : 1;
     }
 }
 
@@ -56,7 +58,7 @@ float ctl_fleet_best(const struct ctl_fleet *f, uint8_t w, float *at_mw) {
             *at_mw = drawn > base_of(f) ? drawn : base_of(f);
         }
     }
-    return best;
+    return best * f->worth[w];
 }
 
 /* The next piece in the order of what a watt does in it; *at: where each workload stands. 0: there is none. */

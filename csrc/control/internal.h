@@ -247,11 +247,18 @@ void ctl_node_configure(struct ctl *c, uint16_t node);
 void ctl_node_acked(struct ctl *c, uint16_t node, const struct ctl_command *command, uint8_t code);
 void ctl_nodes_tick(struct ctl *c);
 
-/* fleet.c: the working nodes of each workload, and those that rest, as one. */
+/* What its speed counts for: the weight of its job times what it does against its curve. */
+static inline float ctl_worth(const struct ctl_node *n) {
+    float weight = n->weight_permille > 0 ? (float)n->weight_permille / 1000 : 1;
+    return weight * (n->speed > 0 ? n->speed : 1);
+}
+
+/* fleet.c: the working nodes of each workload, and those that rest, as one. Speeds count for what they are worth. */
 struct ctl_fleet {
     const struct ctl_curve *curves;
     uint16_t count[CTL_WORKLOADS];
     float dynamic_mw[CTL_WORKLOADS]; /* of one node above idle, at full speed */
+    float worth[CTL_WORKLOADS];      /* of its speed */
     float idle_mw, floor_mw;
     float most_mw; /* of all, by their temperatures */
 };

@@ -23,6 +23,11 @@
 #define HOTTEST_CDEG 15000
 #define WINDOW_MU 60000.0f /* of work by a node, that its speed is averaged over */
 #define WORK_MU 3e6f       /* and by all of a workload */
+#define FIRST_SHARE 0.5f   /* of the first piece, from which on a curve tells a speed */
+#define SPEED_LEAST 0.5f   /* of a node against its curve, as far as it is believed */
+#define SPEED_MOST 1.0f    /* above, it is the curve that has another shape, and says nothing of more watts */
+#define SPEED_NEW 0.2f     /* weight of the newest window */
+#define SPEED_STEP 0.125f  /* bids do not move by less: so much do data make of a healthy node */
 
 static const uint8_t names[CTL_NODE_SENSORS] = {SPACE_SENSOR_POWER_MW, SPACE_SENSOR_DIE_CDEG, SPACE_SENSOR_HBM_CDEG,
                                                 SPACE_SENSOR_COOLANT_CDEG, SPACE_SENSOR_CHANNEL_MA};
@@ -222,10 +227,12 @@ static void check_heat(struct ctl *c, uint16_t node, uint32_t dt_us) {
 
 /* ------------------------------------------------------------------ speed */
 
-/* What the file's curve says of so much draw above idle. */
+/* What the file's curve says of so much draw above idle; 0: nothing, as it lies well below its hull there. */
 static float speed_of(const struct ctl *c, const struct ctl_node *n) {
     const struct ctl_curve *curve = &c->config.curves[n->tlm.workload];
     float left = (float)n->tlm.power_mw - (float)n->idle_mw, speed = 0;
+    if (left < (curve->pieces[0].whole ? 1 : FIRST_SHARE) * curve->pieces[0].width * (float)n->dynamic_mw)
+        return 0;
     for (uint8_t k = 0; k < curve->count && left > 0; k++) {
         float width = curve->pieces[k].width * (float)n->dynamic_mw,
               part = width > 0 && left < width ? left / width : 1;
@@ -235,21 +242,34 @@ static float speed_of(const struct ctl *c, const struct ctl_node *n) {
     return speed;
 }
 
+/* From a window of its work: what it bids by. Coarse, so that its share of the watts does not follow each window. */
+static void learn_bid(struct ctl_node *n) {
+    float seen = n->worked_mu / n->expected_mu;
+    seen = seen < SPEED_LEAST ? SPEED_LEAST : seen > SPEED_MOST ? SPEED_MOST : seen;
+    n->speed_seen += (seen - n->speed_seen) * SPEED_NEW;
+    if (magnitude(n->speed_seen - n->speed) > SPEED_STEP)
+        n->speed = n->speed_seen;
+}
+
 /* Work that was done against what the curve says of its draw. */
 static void learn_speed(struct ctl *c, struct ctl_node *n, float dt_s) {
     const struct bus_node_tlm *t = &n->tlm;
+    if (t->job_id != n->progress_job || t->workload != n->workload)
+        n->speed_seen = n->speed = 1;
     int goes_on = t->state == BUS_NODE_STATE_ACTIVE && t->job_id == n->progress_job && t->workload == n->workload &&
                   t->workload < CTL_WORKLOADS && t->progress_mu >= n->progress_mu;
-    if (goes_on && n->dynamic_mw > 0) {
+    float expected = goes_on && n->dynamic_mw > 0 ? speed_of(c, n) : 0;
+    if (expected > 0) {
         n->worked_mu += (float)(t->progress_mu - n->progress_mu);
-        n->expected_mu += 1000 * speed_of(c, n) * dt_s;
-    } else {
+        n->expected_mu += 1000 * expected * dt_s;
+    } else if (!goes_on) {
         n->worked_mu = n->expected_mu = 0;
     }
     n->progress_mu = t->progress_mu;
     n->progress_job = t->job_id;
     if (n->expected_mu < WINDOW_MU)
         return;
+    learn_bid(n);
     struct ctl_heat *h = &c->heat;
     uint8_t w = t->workload;
     float keep = h->expected_mu[w] > WORK_MU ? 1 - WINDOW_MU / WORK_MU : 1;

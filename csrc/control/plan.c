@@ -4,12 +4,14 @@
  * point, what they draw idle included; of all beginnings of that row, the one that does the most work stays on. As
  * dies cool they draw less, and as the battery empties there is less: now and then another one is worth its boot, or
  * one that has nothing but its floor is worth more at rest. Most wake for the Sun; as booting takes
- * from those that work, only some do before it is back. */
+ * from those that work, only some do before it is back. Within a workload those of least worth rest first and wake
+ * last. */
 #include "control/internal.h"
 
 #define WORTH_BOOTS 4                     /* a rest is worth its boot when it lasts so many times as long */
 #define WAKE_SPARE_US (5 * CTL_SECOND_US) /* a boot ends that long before the Sun is back */
 #define WAKE_PERMILLE 600                 /* of the watts in the dark, that nodes which wake may take */
+#define ANY CTL_WORKLOADS                 /* workload */
 #define AGAIN_US (60 * CTL_SECOND_US)     /* looked again whether another one is worth its boot, or its floor */
 
 static uint64_t boot_us(const struct ctl *c) {
@@ -60,6 +62,20 @@ static float choose(const struct ctl_fleet *f, float watts, uint16_t on[CTL_WORK
     return most;
 }
 
+/* Whether a node is among the `most` of its workload whose speed is worth most; of equals, among the first. */
+static int is_among(const struct ctl *c, uint16_t node, uint16_t most) {
+    const struct ctl_node *n = &c->nodes[node];
+    uint16_t before = 0;
+    for (uint16_t i = 0; i < c->config.nodes && before < most; i++) {
+        const struct ctl_node *other = &c->nodes[i];
+        if (i == node || !works(other) || other->workload != n->workload)
+            continue;
+        float more = ctl_worth(other) - ctl_worth(n);
+        before = (uint16_t)(before + (more > 0 || (more == 0 && i < node)));
+    }
+    return before < most;
+}
+
 static void lay_to_rest(struct ctl *c) {
     struct ctl_fleet f;
     uint16_t on[CTL_WORKLOADS];
@@ -67,10 +83,8 @@ static void lay_to_rest(struct ctl *c) {
     choose(&f, watts_mw(c), on);
     for (uint16_t i = 0; i < c->config.nodes; i++) {
         struct ctl_node *n = &c->nodes[i];
-        if (!works(n) || n->workload >= CTL_WORKLOADS)
-            continue;
-        n->rest = on[n->workload] == 0;
-        on[n->workload] = (uint16_t)(on[n->workload] - !n->rest);
+        if (works(n) && n->workload < CTL_WORKLOADS)
+            n->rest = !is_among(c, i, on[n->workload]);
     }
 }
 
@@ -85,13 +99,16 @@ static float gain(const struct ctl_fleet *f, const uint16_t on[CTL_WORKLOADS], u
     return (ctl_fleet_speed(f, then, watts) - (now < 0 ? 0 : now)) * lasts_s - cost;
 }
 
-/* The node of a workload that is worth waking, or resting: of those at work, one that draws least. */
+/* The node of a workload, or ANY, that is worth waking, or resting: of those at work, of equals one that draws least.
+ */
 static struct ctl_node *pick(struct ctl *c, uint8_t w, int more) {
     struct ctl_node *found = NULL;
     for (uint16_t i = 0; i < c->config.nodes; i++) {
         struct ctl_node *n = &c->nodes[i];
-        int fits = n->workload == w && (more ? n->rest : works(n));
-        if (fits && (found == NULL || (!more && n->target_mw < found->target_mw)))
+        int fits = (w == ANY || n->workload == w) && (more ? n->rest : works(n));
+        float above = fits && found != NULL ? ctl_worth(n) - ctl_worth(found) : 0;
+        int better = more ? above > 0 : above < 0 || (above == 0 && found != NULL && n->target_mw < found->target_mw);
+        if (fits && (found == NULL || better))
             found = n;
     }
     return found;
@@ -123,10 +140,8 @@ static void look_again(struct ctl *c, uint64_t left_us) {
 }
 
 static void wake(struct ctl *c, int64_t most_mw) {
-    for (uint16_t i = 0; i < c->config.nodes; i++) {
-        if (!c->nodes[i].rest || most_mw < c->config.boot_mw)
-            continue;
-        c->nodes[i].rest = 0;
+    for (struct ctl_node *n; most_mw >= c->config.boot_mw && (n = pick(c, ANY, 1)) != NULL;) {
+        n->rest = 0;
         most_mw -= c->config.boot_mw;
     }
 }

@@ -1,4 +1,5 @@
-/* The planner by itself: its answer for a state of the satellite (test_horizon.py). */
+/* The planner and the allocator by themselves: their answers for a state of the satellite (test_horizon.py,
+ * test_worth.py). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,14 @@ struct situation {
 struct answer {
     int64_t sun_mw, dark_mw;
     uint8_t scarce;
+};
+
+/* A working node: full speed above idle, and what its speed is worth. */
+struct bidder {
+    uint32_t dynamic_mw;
+    uint16_t weight_permille;
+    float speed; /* learned: against its curve; 0: not known */
+    uint8_t workload;
 };
 
 static struct ctl *satellite(const struct ctl_config *config, const struct situation *s) {
@@ -59,4 +68,29 @@ float plan_speed(const struct ctl_config *config, const struct situation *s, con
     float speed = ctl_fleet_speed(&f, on, watts_mw);
     free(c);
     return speed;
+}
+
+/* The draw that each of the first `count` nodes is given of so many mW in all, without headroom. */
+void plan_share(const struct ctl_config *config, const struct bidder *bidders, uint16_t count, int64_t watts_mw,
+                uint32_t *out_mw) {
+    const struct situation none = {0};
+    struct ctl *c = satellite(config, &none);
+    c->supply.budget = c->supply.grantable = watts_mw;
+    for (uint16_t i = 0; i < count; i++) {
+        struct ctl_node *n = &c->nodes[i];
+        c->links[1 + i].status = SPACE_BOARD_STATUS_READY;
+        n->tlm_us = 1;
+        n->phase = CTL_PHASE_UP;
+        n->tlm.state = BUS_NODE_STATE_ACTIVE;
+        n->tlm.workload = n->workload = bidders[i].workload;
+        n->dynamic_mw = bidders[i].dynamic_mw;
+        n->idle_mw = config->idle_mw;
+        n->thermal_mw = n->near_mw = n->demand_mw = config->node.max_mw;
+        n->weight_permille = bidders[i].weight_permille;
+        n->speed = bidders[i].speed;
+    }
+    ctl_allocate(c);
+    for (uint16_t i = 0; i < count; i++)
+        out_mw[i] = c->nodes[i].target_mw;
+    free(c);
 }
