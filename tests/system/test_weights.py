@@ -144,4 +144,4 @@ def test_watts_go_where_they_make_progress_and_stay_there(fly: Fly):
     assert max(moves.values()) <= 3
     slow = {job_id for (_, job_id), seen in speeds.items() if min(seen) < 1}
     assert slow == {i for i in range(1, NODES + 1) if i % 3 == 0}
-    assert flown.executive.jobs.work_mu > 97_500_000, "without, it was 95,895,077"
+    assert flown.executive.jobs.work_mu > 98_000_000, "without, it was 96,894,384"
