@@ -43,9 +43,9 @@ class Pack:
 
     @classmethod
     def of_anybody(cls, s: Satellite, steps: int, step_s: float) -> Self:
-        """Whatever a controller does: from the start on the coldest pack is never used, and cools to its cold plate; the
-        warmest always gives the most that it may. Both follow the plant's equation, whose slope rises with the loss and
-        falls with the temperature, so that no other pack crosses them."""
+        """Whatever a controller does: from the start on the coldest pack is never used, and cools to its cold plate;
+        the warmest always gives the most that it may. Both follow the plant's equation, whose slope rises with the loss
+        and falls with the temperature, so that no other pack crosses them."""
         b = s.battery
         amps = MOST_DISCHARGE * b.discharge_w_allowed / (ocv_v(s, b.soc_floor) * 0.9)
         charging_w = (1 - b.coulombic_efficiency) * b.capacity_ah * b.charge_c_rate * b.charge_cell_v * b.series_cells
