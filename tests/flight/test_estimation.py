@@ -142,7 +142,7 @@ def test_how_hot_dies_get_is_learned(fly):
 def test_speed_is_held_against_the_curves_of_the_file(fly, speed: float):
     """Training does .733 of its speed on .6 of its power, where half an array holds it; the file says otherwise."""
     rig = find("half-budget").rig(16, 1)
-    training = replace(rig.satellite.workload[0], share=(0.0, 0.6, 1.0), speed=(0.0, speed, 1.0))
+    training = replace(rig.satellite.workload[0], share=(0.0, 0.6, 1.0), speed=(0.0, speed, 1.0), clock=(0.0,) * 3)
     believed = replace(rig, satellite=replace(rig.satellite, workload=(training, *rig.satellite.workload[1:])))
     flown = fly(rig, believed).until(2400)
     e = flown.estimate
