@@ -17,8 +17,8 @@ import numpy as np
 
 ICD_NAME = "space-link"
 ICD_VERSION = 1
-ICD_HASH = 0xA1292F69B49968EE
-ICD_SHA256 = "a1292f69b49968ee6f9b22073dc36ab9d0fc4eb11501836048433c27606e518c"
+ICD_HASH = 0x3B08FAB32EF902DE
+ICD_SHA256 = "3b08fab32ef902de65381a5b991243fd402de7bc240275343dc73d3df410e8ee"
 MAX_PAYLOAD = 1024
 
 
@@ -288,6 +288,7 @@ class Parameter(IntEnum):
     SOC_RESERVE = 22
     SOC_SAFE = 23
     CHARGE_SHARE = 24
+    CAP_RISE = 25
     DIE_LIMIT_C = 30
     HBM_LIMIT_C = 31
     COOLANT_LIMIT_C = 32
@@ -790,6 +791,7 @@ PARAMETERS: dict[str, ParameterInfo] = {
     'soc_reserve': ParameterInfo('soc_reserve', 22, '1', 0.1, 0.9, 0.31, 'compute goes to the floors below it'),
     'soc_safe': ParameterInfo('soc_safe', 23, '1', 0.05, 0.8, 0.25, 'mode SAFE below it'),
     'charge_share': ParameterInfo('charge_share', 24, '1', 0.0, 1.0, 0.25, 'share of the array power offered to the battery while it is below soc_target and no eclipse is forecast; with one ahead, it gets what that takes'),
+    'cap_rise': ParameterInfo('cap_rise', 25, '1/s', 0.01, 20.0, 0.25, 'caps of all nodes together rise by at most so much of the sum of their greatest; from 10 on it never binds'),
     'die_limit_c': ParameterInfo('die_limit_c', 30, 'degC', 40.0, 100.0, 83.0, ''),
     'hbm_limit_c': ParameterInfo('hbm_limit_c', 31, 'degC', 40.0, 105.0, 95.0, ''),
     'coolant_limit_c': ParameterInfo('coolant_limit_c', 32, 'degC', 20.0, 90.0, 75.0, 'all nodes are derated above it'),

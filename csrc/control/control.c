@@ -112,6 +112,7 @@ void ctl_set_parameters(struct ctl *c, const struct space_parameters *p) {
         .hold_us = micro(p->hold_s),
         .margin_permille = scaled(p->budget_margin, 1000),
         .charge_permille = scaled(p->charge_share, 1000),
+        .rise_permille = scaled(p->cap_rise, 1000),
         .soc_target_cpct = scaled(p->soc_target, 10000),
         .soc_reserve_cpct = scaled(p->soc_reserve, 10000),
         .soc_safe_cpct = scaled(p->soc_safe, 10000),

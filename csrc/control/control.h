@@ -162,6 +162,7 @@ struct ctl_node {
     uint32_t demand_mw;   /* upper bound by what it draws */
     uint32_t idle_mw;     /* of its draw, what does no work */
     uint32_t dynamic_mw;  /* the rest at full speed, as last seen */
+    uint32_t followed_mw; /* its cap, as late as its draw follows one that rises */
     uint8_t workload;     /* that dynamic_mw is of */
     uint8_t starved;      /* the allocator has nothing for it beyond its floor */
     uint8_t rest;         /* off by plan */

@@ -10,6 +10,7 @@
 #define HELD_US 2000000u         /* held by its cap for longer: what it would draw is not known any more */
 #define FREE_US 600000u          /* not held for longer: its draw has settled */
 #define FREE_PCT 96              /* of the cap: below, it is not the cap that holds a node */
+#define FOLLOWS_US 500000        /* a draw has followed a cap that rises by then */
 
 static int32_t lesser(int32_t a, int32_t b) {
     return a < b ? a : b;
@@ -51,6 +52,14 @@ static float share_of(struct ctl_node *n) {
     return ctl_age(n->tlm_us, n->share_us) >= FREE_US ? share : 0;
 }
 
+/* The cap that its draw can have followed by now: one that is raised step by step is ahead of the draw that it holds.
+ */
+static void follow(struct ctl_node *n, uint64_t dt_us) {
+    int64_t rise = (int64_t)n->tlm.cap_mw - n->followed_mw;
+    rise = rise > 0 ? rise * ctl_min((int64_t)dt_us, FOLLOWS_US) / FOLLOWS_US : rise;
+    n->followed_mw = (uint32_t)(n->followed_mw + rise);
+}
+
 /* Of the draw, what does no work, by the die's temperature; and the rest at full speed: seen while no cap
  * holds the node, else kept for a while, and then no better known than for the workload. A cap is not a draw: a node
  * that leaves watts unused is offered little more than it takes. */
@@ -62,7 +71,7 @@ static void learn(struct ctl *c, struct ctl_node *n, uint64_t dt_us) {
         return;
     const struct ctl_curve *curve = &c->config.curves[n->tlm.workload];
     int64_t drawn = ctl_max(0, (int64_t)n->tlm.power_mw - n->idle_mw), dynamic = n->dynamic_mw;
-    int free = (int64_t)n->tlm.power_mw * 100 < (int64_t)n->tlm.cap_mw * FREE_PCT;
+    int free = (int64_t)n->tlm.power_mw * 100 < (int64_t)n->followed_mw * FREE_PCT;
     if (free != n->free) {
         n->free = (uint8_t)free;
         n->free_us = n->tlm_us;
@@ -106,6 +115,7 @@ static void keep_cap(struct ctl *c, uint16_t node) {
 
 void ctl_guard_telemetry(struct ctl *c, uint16_t node, uint64_t dt_us) {
     derate(c, &c->nodes[node], dt_us);
+    follow(&c->nodes[node], dt_us);
     learn(c, &c->nodes[node], dt_us);
     keep_cap(c, node);
 }

@@ -49,7 +49,7 @@ struct ctl_link {
 
 struct ctl_settings { /* the parameters in the loop's units */
     uint32_t lease_ttl_us, lease_renew_us, lost_after_us, hold_us;
-    int32_t margin_permille, charge_permille;
+    int32_t margin_permille, charge_permille, rise_permille;
     int32_t soc_target_cpct, soc_reserve_cpct, soc_safe_cpct;
     int32_t die_limit_cdeg, hbm_limit_cdeg, coolant_limit_cdeg;
     uint16_t boot_parallel;
@@ -179,6 +179,7 @@ struct ctl {
     int attention, attention_kept; /* of this step; of those since Python looked */
     uint16_t booting, waiting;
     uint16_t grant_from; /* node that is first in turn to be raised */
+    int64_t rise_mw;     /* what caps together may still rise by */
     uint32_t retransmissions, command_timeouts, sequence_gaps, stale_frames, bad_payloads, unknown_frames;
     uint32_t events_dropped, batch_dropped;
     uint16_t event_head, event_count;

@@ -165,28 +165,66 @@ static void lower(struct ctl *c, int must) {
     }
 }
 
+static int raises(const struct ctl *c, uint16_t node) {
+    return leased(c, node) && c->nodes[node].lease_us != c->t_us;
+}
+
+static int64_t granted(const struct ctl *c, const struct ctl_node *n) {
+    return ctl_max(n->lease_count > 0 ? n->lease_mw : 0, c->config.node.floor_mw);
+}
+
+static int64_t rise_of(const struct ctl *c, const struct ctl_node *n) {
+    return ctl_max(0, n->target_mw - granted(c, n));
+}
+
+/* What all caps together may rise by in this tick. What the ticks before have left over is kept up to a step, so that
+ * a low limit comes in steps that are worth a frame: no second has more than the limit and a step. */
+static int64_t rise_allowed(struct ctl *c, int64_t step) {
+    int64_t per_s = (int64_t)c->config.nodes * c->config.node.max_mw * c->set.rise_permille / 1000;
+    c->rise_mw = ctl_min(c->rise_mw, step) + per_s * c->config.tick_us / 1000000;
+    return c->rise_mw;
+}
+
+static int64_t rise_wanted(const struct ctl *c) {
+    int64_t sum = 0;
+    for (uint16_t i = 0; i < c->config.nodes; i++)
+        sum += raises(c, i) ? rise_of(c, &c->nodes[i]) : 0;
+    return sum;
+}
+
+/* Of what all may rise by, what one gets: all that it wants, or its part, at least a step; or its turn has not come. */
+static int64_t rise_given(const struct ctl *c, int64_t rise, int64_t part, int64_t step) {
+    int64_t given = ctl_min(rise, ctl_max(part, step));
+    return given <= c->rise_mw ? given : c->rise_mw >= step ? c->rise_mw : 0;
+}
+
 /* Raises and renews, from another node on in every tick, with what the supply leaves beside all that may be in force.
  * What a node draws above its cap, and a cap that was lowered, are in that sum, but give no right to a cap. */
 static void raise(struct ctl *c, int64_t room) {
     uint32_t step = c->config.node.max_mw / 100;
+    int64_t wanted = rise_wanted(c), allowed = rise_allowed(c, step + 1);
+    uint16_t next = (uint16_t)((c->grant_from + 1) % c->config.nodes), waits = 0;
     for (uint16_t k = 0; k < c->config.nodes; k++) {
         uint16_t i = (uint16_t)((c->grant_from + k) % c->config.nodes);
         struct ctl_node *n = &c->nodes[i];
-        if (!leased(c, i) || n->lease_us == c->t_us)
+        if (!raises(c, i))
             continue;
-        int64_t now = ctl_max(n->lease_count > 0 ? n->lease_mw : 0, c->config.node.floor_mw);
-        int64_t more = ctl_max(0, n->target_mw - now);
-        int64_t given = ctl_min(more, ctl_max(0, room));
-        uint32_t cap = (uint32_t)ctl_min(n->target_mw, now + given);
+        int64_t rise = rise_of(c, n), part = wanted > allowed ? rise * allowed / wanted : rise;
+        int64_t given = rise_given(c, rise, part, step + 1);
+        if (given == 0 && rise > step && waits++ == 0)
+            next = i;
+        given = ctl_min(given, ctl_max(0, room));
+        uint32_t cap = (uint32_t)ctl_min(n->target_mw, granted(c, n) + given);
         int renew = due(c, i) || n->lock.mhz != n->sent.mhz;
         if (!renew && cap <= n->lease_mw + step)
             continue;
         room -= given;
+        c->rise_mw -= given;
         n->in_force_mw = (uint32_t)(n->in_force_mw + given);
         c->supply.lease_sum += given;
         send(c, i, cap);
     }
-    c->grant_from = (uint16_t)((c->grant_from + 1) % c->config.nodes);
+    c->grant_from = next;
 }
 
 void ctl_lease_tick(struct ctl *c) {

@@ -1128,6 +1128,7 @@ const struct space_parameter_info space_parameter_info[SPACE_PARAMETER_COUNT] = 
     {22, "soc_reserve", "1", 0.1, 0.9, 0.31},
     {23, "soc_safe", "1", 0.05, 0.8, 0.25},
     {24, "charge_share", "1", 0.0, 1.0, 0.25},
+    {25, "cap_rise", "1/s", 0.01, 20.0, 0.25},
     {30, "die_limit_c", "degC", 40.0, 100.0, 83.0},
     {31, "hbm_limit_c", "degC", 40.0, 105.0, 95.0},
     {32, "coolant_limit_c", "degC", 20.0, 90.0, 75.0},
@@ -1149,11 +1150,12 @@ void space_parameters_default(struct space_parameters *p) {
     p->soc_reserve = space_parameter_info[10].default_value;
     p->soc_safe = space_parameter_info[11].default_value;
     p->charge_share = space_parameter_info[12].default_value;
-    p->die_limit_c = space_parameter_info[13].default_value;
-    p->hbm_limit_c = space_parameter_info[14].default_value;
-    p->coolant_limit_c = space_parameter_info[15].default_value;
-    p->boot_parallel = space_parameter_info[16].default_value;
-    p->hold_s = space_parameter_info[17].default_value;
+    p->cap_rise = space_parameter_info[13].default_value;
+    p->die_limit_c = space_parameter_info[14].default_value;
+    p->hbm_limit_c = space_parameter_info[15].default_value;
+    p->coolant_limit_c = space_parameter_info[16].default_value;
+    p->boot_parallel = space_parameter_info[17].default_value;
+    p->hold_s = space_parameter_info[18].default_value;
 }
 
 int space_parameter_index(uint16_t id) {
@@ -1184,16 +1186,18 @@ int space_parameter_index(uint16_t id) {
         return 11;
     case 24:
         return 12;
-    case 30:
+    case 25:
         return 13;
-    case 31:
+    case 30:
         return 14;
-    case 32:
+    case 31:
         return 15;
-    case 40:
+    case 32:
         return 16;
-    case 41:
+    case 40:
         return 17;
+    case 41:
+        return 18;
     default:
         return -1;
     }
@@ -1228,14 +1232,16 @@ double space_parameter_get(const struct space_parameters *p, size_t index) {
     case 12:
         return p->charge_share;
     case 13:
-        return p->die_limit_c;
+        return p->cap_rise;
     case 14:
-        return p->hbm_limit_c;
+        return p->die_limit_c;
     case 15:
-        return p->coolant_limit_c;
+        return p->hbm_limit_c;
     case 16:
-        return p->boot_parallel;
+        return p->coolant_limit_c;
     case 17:
+        return p->boot_parallel;
+    case 18:
         return p->hold_s;
     default:
         return 0.0;
@@ -1288,18 +1294,21 @@ int space_parameter_set(struct space_parameters *p, size_t index, double value) 
         p->charge_share = value;
         break;
     case 13:
-        p->die_limit_c = value;
+        p->cap_rise = value;
         break;
     case 14:
-        p->hbm_limit_c = value;
+        p->die_limit_c = value;
         break;
     case 15:
-        p->coolant_limit_c = value;
+        p->hbm_limit_c = value;
         break;
     case 16:
-        p->boot_parallel = value;
+        p->coolant_limit_c = value;
         break;
     case 17:
+        p->boot_parallel = value;
+        break;
+    case 18:
         p->hold_s = value;
         break;
     default:

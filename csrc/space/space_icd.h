@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* First 8 bytes of the SHA-256 of the canonical ICD. */
-#define SPACE_ICD_HASH UINT64_C(0xa1292f69b49968ee)
+#define SPACE_ICD_HASH UINT64_C(0x3b08fab32ef902de)
 
 #define SPACE_VERSION 1
 #define SPACE_MAX_PAYLOAD 1024
@@ -111,7 +111,7 @@
 #define SPACE_SVC_PARAMETER_SET 20
 #define SPACE_SUB_PARAMETER_SET 3
 #define SPACE_PARAMETER_SET_BYTES 641
-#define SPACE_PARAMETER_COUNT 18
+#define SPACE_PARAMETER_COUNT 19
 
 enum space_error {
     SPACE_ERR_LENGTH = -1, /* not the length that the message has */
@@ -363,6 +363,7 @@ enum space_parameter {
     SPACE_PARAMETER_SOC_RESERVE = 22,
     SPACE_PARAMETER_SOC_SAFE = 23,
     SPACE_PARAMETER_CHARGE_SHARE = 24,
+    SPACE_PARAMETER_CAP_RISE = 25,
     SPACE_PARAMETER_DIE_LIMIT_C = 30,
     SPACE_PARAMETER_HBM_LIMIT_C = 31,
     SPACE_PARAMETER_COOLANT_LIMIT_C = 32,
@@ -741,6 +742,7 @@ struct space_parameters {
     double soc_reserve; /* 1; 0.1..0.9; compute goes to the floors below it */
     double soc_safe; /* 1; 0.05..0.8; mode SAFE below it */
     double charge_share; /* 1; 0..1; share of the array power offered to the battery while it is below soc_target and no eclipse is forecast; with one ahead, it gets what that takes */
+    double cap_rise; /* 1/s; 0.01..20; caps of all nodes together rise by at most so much of the sum of their greatest; from 10 on it never binds */
     double die_limit_c; /* degC; 40..100 */
     double hbm_limit_c; /* degC; 40..105 */
     double coolant_limit_c; /* degC; 20..90; all nodes are derated above it */

@@ -120,9 +120,12 @@ static void parameters(struct flown *x) {
         p.lease_renew_s = between(r, 2, 30) * 0.1;
         p.lost_after_s = between(r, 10, 50) * 0.1;
         p.budget_margin = between(r, 80, 98) * 0.01;
+        p.cap_rise = between(r, 5, 2000) * 0.01;
     }
-    if (x->f.scenario->margin_permille)
+    if (x->f.scenario->margin_permille) {
         p.budget_margin = x->f.scenario->margin_permille * 0.001;
+        p.cap_rise = 20;
+    }
     p.soc_reserve = 0.15;
     p.soc_safe = 0.1;
     p.boot_parallel = between(r, 1, 16);
