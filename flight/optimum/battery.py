@@ -97,7 +97,7 @@ def add_battery(p: Program, env: Environment, s: Satellite, pack: Pack, end_j: f
     start = energy_j(s, b.soc_initial, capacity_factor(b.temp_initial_c))
     low = np.append(start, energy_j(s, b.soc_floor, 1.0) * pack.least)
     high = np.append(start, energy_j(s, full_soc(s), 1.0) * pack.most)
-    low[-1] = max(low[-1], min(start, end_j))
+    low[-1] = min(max(low[-1], min(start, end_j)), high[-1])
     stored = p.variable("stored_j", low, high, extra=1)
     charge = p.variable("charge_w", 0, b.charge_cell_v * b.series_cells * b.capacity_ah * b.charge_c_rate)
     discharge, loss = p.variable("discharge_w"), p.variable("loss_w")

@@ -23,6 +23,7 @@ from hal.satellite import Satellite
 
 CLASSES = (1, 2, 3)
 TANGENT_K = 0.01
+NEAR_K = 0.5  # of what a pack was, in the reference
 FEE = 1e-5  # of a node's work that its greatest power costs: so the plan draws nothing that gives nothing
 
 
@@ -59,12 +60,12 @@ def bound_of(flown: Flown, env: Environment) -> Bound:
 def reference_of(flown: Flown, env: Environment, bound: Bound) -> float:
     """Work of the same program without what is loose in it: panels emit by the tangent where the bound's solution has
     them, which is less than what they emit, not by the chord over all that they could be; and the pack is as warm as it
-    flew, not as cold or as warm as any could be. How far the bound is above it says how much of a missing percent may
-    be the bound's."""
+    flew within half a kelvin, not as cold or as warm as any could be. How far the bound is above it says how much of a
+    missing percent may be the bound's."""
     s = flown.rig.satellite
     ends_s = np.arange(len(env.available_w) + 1) * env.step_s
     pack_c = np.interp(ends_s, flown.samples["t_s"], flown.samples["batt_c"])
-    tight = Tight(_panel_c(bound, s), Pack.between(pack_c, pack_c))
+    tight = Tight(_panel_c(bound, s), Pack.between(pack_c - NEAR_K, pack_c + NEAR_K))
     return solve(env, s, flown.workload_of, flown.stored_j, flown.rig.name, tight).work
 
 
