@@ -198,26 +198,30 @@ static void assign(const struct ctl *c, struct bid *bids, uint16_t count, float 
     }
 }
 
+static float little(const struct bid *b) {
+    return b->given > 0 ? b->given * HEADROOM_PERMILLE / 1000 + HEADROOM_MW : 0;
+}
+
 /* Headroom over the shares, where caps may add up to so much more. A lock takes the place of a node's cap only where
- * there is enough for the cap not to bind: what a cap reserves and the node does not draw is nobody's. */
+ * there is enough for the cap not to bind: what a cap reserves and the node does not draw is nobody's. It gets that
+ * when its telemetry shows the lock. */
 static void give_headroom(struct ctl *c, struct bid *bids, uint16_t count, float spare) {
     float locked = 0, capped = 0;
     for (uint16_t i = 0; i < count; i++) {
         struct bid *b = &bids[i];
         struct ctl_node *n = &c->nodes[b->node];
         n->lock = b->given > 0 ? lock_of(&c->config.curves[b->workload], b, b->given) : n->lock;
-        float little = b->given > 0 ? b->given * HEADROOM_PERMILLE / 1000 + HEADROOM_MW : 0;
-        b->headroom = n->lock.mhz ? b->given * LOCKED_PERMILLE / 1000 + LOCKED_MW : little;
-        locked += b->headroom;
-        capped += little;
+        float much = n->lock.mhz != 0 ? b->given * LOCKED_PERMILLE / 1000 + LOCKED_MW : little(b);
+        b->headroom = n->share == n->lock.share ? much : little(b);
+        locked += much;
+        capped += little(b);
     }
     if (spare >= locked)
         return;
     for (uint16_t i = 0; i < count; i++) {
         struct bid *b = &bids[i];
-        float little = b->given > 0 ? b->given * HEADROOM_PERMILLE / 1000 + HEADROOM_MW : 0;
         c->nodes[b->node].lock = (struct ctl_lock){.share = 1};
-        b->headroom = spare >= capped ? little : little * spare / capped;
+        b->headroom = spare >= capped ? little(b) : little(b) * spare / capped;
     }
 }
 
