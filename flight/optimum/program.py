@@ -14,6 +14,10 @@ Index = npt.NDArray[np.int64]
 Term = tuple[float | Floats, Index]
 
 
+METHODS = ("highs-ipm", "highs-ds")
+"""The interior point first: the simplex is slower, but finds its way where the interior is next to empty"""
+
+
 class Program:
     """Variables by name, rows as they come: max c x, A x <= b."""
 
@@ -66,7 +70,10 @@ class Program:
         values, rows, columns = (np.concatenate([r[k] for r in self._rows]) for k in range(3))
         matrix = coo_array((values, (rows, columns)), shape=(self._m, self._n)).tocsr()
         bounds = np.stack([self.low(), np.concatenate(self._high)], axis=1)
-        found = linprog(c, A_ub=matrix, b_ub=np.concatenate(self._b), bounds=bounds, method="highs-ipm")
-        if found.status != 0:
+        for method in METHODS:
+            found = linprog(c, A_ub=matrix, b_ub=np.concatenate(self._b), bounds=bounds, method=method)
+            if found.status == 0:
+                break
+        else:
             raise FlightError(f"{title}: the bound was not found: {found.message}")
         return found.x, found.lower.marginals
