@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from statistics import fmean
 from typing import Any
 
@@ -87,19 +89,37 @@ def run(task: Task) -> Outcome:
     return replace(outcome, page=page_of(flown, environment, bound, tiles))
 
 
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for ever, or work on for nobody."""
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def pool(processes: int) -> ProcessPoolExecutor:
+    """Workers that start anew, and end with this process however it ends."""
+    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_end_with_parent)
+
+
 def run_all(tasks: Sequence[Task], done: Callable[[Task, Outcome], None]) -> list[Outcome]:
     """Every task, two at a time; outcomes in the order of the tasks. Raises what the first failing one raises."""
     if len(tasks) == 1:
         outcome = run(tasks[0])
         done(tasks[0], outcome)
         return [outcome]
-    with ProcessPoolExecutor(min(PROCESSES, len(tasks)), mp_context=get_context("spawn")) as pool:
-        futures: dict[Future[Outcome], int] = {pool.submit(run, task): k for k, task in enumerate(tasks)}
+    with pool(min(PROCESSES, len(tasks))) as workers:
+        futures: dict[Future[Outcome], int] = {workers.submit(run, task): k for k, task in enumerate(tasks)}
         try:
             for future in as_completed(futures):
                 done(tasks[futures[future]], future.result())
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            workers.shutdown(wait=False, cancel_futures=True)
             raise
         return [future.result() for future in futures]
 

@@ -1,6 +1,7 @@
 """`flight optimum` as it is run: what it prints and writes, and how it refuses."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -90,3 +91,22 @@ def test_without_scipy_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, ca
     monkeypatch.setitem(sys.modules, "scipy", None)
     assert cli.main(["optimum", "--nodes", "16"]) == 1
     assert capsys.readouterr().err == "flight: flight optimum needs scipy: pip install 'dawnline[optimum]'\n"
+
+
+KILLED = """
+import signal
+from flight.optimum.study import pool
+with pool(1) as workers:
+    print(workers.submit(abs, -1).result(), flush=True)
+    workers.submit(signal.pause).result()
+"""
+
+
+def test_workers_end_with_a_command_that_is_killed():
+    program = subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True)
+    assert program.stdout is not None
+    assert program.stdout.readline() == "1\n"
+    program.kill()
+    assert program.stdout.read() == "", "its worker has closed the pipe that it inherited"
+    program.wait()
+    program.stdout.close()
