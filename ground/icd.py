@@ -17,8 +17,8 @@ import numpy as np
 
 ICD_NAME = "space-link"
 ICD_VERSION = 1
-ICD_HASH = 0x3B08FAB32EF902DE
-ICD_SHA256 = "3b08fab32ef902de65381a5b991243fd402de7bc240275343dc73d3df410e8ee"
+ICD_HASH = 0x2ABD286C4C712412
+ICD_SHA256 = "2abd286c4c7124128ec871d93ffe9b127e78c72c061f017a8388183cf1c93bd5"
 MAX_PAYLOAD = 1024
 
 
@@ -795,7 +795,7 @@ PARAMETERS: dict[str, ParameterInfo] = {
     'die_limit_c': ParameterInfo('die_limit_c', 30, 'degC', 40.0, 100.0, 83.0, ''),
     'hbm_limit_c': ParameterInfo('hbm_limit_c', 31, 'degC', 40.0, 105.0, 95.0, ''),
     'coolant_limit_c': ParameterInfo('coolant_limit_c', 32, 'degC', 20.0, 90.0, 75.0, 'all nodes are derated above it'),
-    'boot_parallel': ParameterInfo('boot_parallel', 40, '1', 1.0, 64.0, 64.0, 'nodes that may boot at the same time'),
+    'boot_parallel': ParameterInfo('boot_parallel', 40, '1', 1.0, 1024.0, 1024.0, 'nodes that may boot at the same time, as far as there is room for what they draw; their channels close one after the other'),
     'hold_s': ParameterInfo('hold_s', 41, 's', 1.0, 600.0, 10.0, 'steady time before SAFE is left by itself'),
 }
 

@@ -1132,7 +1132,7 @@ const struct space_parameter_info space_parameter_info[SPACE_PARAMETER_COUNT] = 
     {30, "die_limit_c", "degC", 40.0, 100.0, 83.0},
     {31, "hbm_limit_c", "degC", 40.0, 105.0, 95.0},
     {32, "coolant_limit_c", "degC", 20.0, 90.0, 75.0},
-    {40, "boot_parallel", "1", 1.0, 64.0, 64.0},
+    {40, "boot_parallel", "1", 1.0, 1024.0, 1024.0},
     {41, "hold_s", "s", 1.0, 600.0, 10.0},
 };
 

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* First 8 bytes of the SHA-256 of the canonical ICD. */
-#define SPACE_ICD_HASH UINT64_C(0x3b08fab32ef902de)
+#define SPACE_ICD_HASH UINT64_C(0x2abd286c4c712412)
 
 #define SPACE_VERSION 1
 #define SPACE_MAX_PAYLOAD 1024
@@ -746,7 +746,7 @@ struct space_parameters {
     double die_limit_c; /* degC; 40..100 */
     double hbm_limit_c; /* degC; 40..105 */
     double coolant_limit_c; /* degC; 20..90; all nodes are derated above it */
-    double boot_parallel; /* 1; 1..64; nodes that may boot at the same time */
+    double boot_parallel; /* 1; 1..1024; nodes that may boot at the same time, as far as there is room for what they draw; their channels close one after the other */
     double hold_s; /* s; 1..600; steady time before SAFE is left by itself */
 };
 
