@@ -17,8 +17,8 @@ import numpy as np
 
 ICD_NAME = "space-link"
 ICD_VERSION = 1
-ICD_HASH = 0x2ABD286C4C712412
-ICD_SHA256 = "2abd286c4c7124128ec871d93ffe9b127e78c72c061f017a8388183cf1c93bd5"
+ICD_HASH = 0x933AD9BC1D0FE253
+ICD_SHA256 = "933ad9bc1d0fe253dffbce18ed5c1f85e5ecf037e7f8d789478d8753c5701ccf"
 MAX_PAYLOAD = 1024
 
 
@@ -792,9 +792,9 @@ PARAMETERS: dict[str, ParameterInfo] = {
     'soc_safe': ParameterInfo('soc_safe', 23, '1', 0.05, 0.8, 0.25, 'mode SAFE below it'),
     'charge_share': ParameterInfo('charge_share', 24, '1', 0.0, 1.0, 0.25, 'share of the array power offered to the battery while it is below soc_target and no eclipse is forecast; with one ahead, it gets what that takes'),
     'cap_rise': ParameterInfo('cap_rise', 25, '1/s', 0.01, 20.0, 0.25, 'caps of all nodes together rise by at most so much of the sum of their greatest; from 10 on it never binds'),
-    'die_limit_c': ParameterInfo('die_limit_c', 30, 'degC', 40.0, 100.0, 83.0, ''),
+    'die_limit_c': ParameterInfo('die_limit_c', 30, 'degC', 40.0, 100.0, 87.0, "or that of the boards, which the satellite's file has, where it is lower"),
     'hbm_limit_c': ParameterInfo('hbm_limit_c', 31, 'degC', 40.0, 105.0, 95.0, ''),
-    'coolant_limit_c': ParameterInfo('coolant_limit_c', 32, 'degC', 20.0, 90.0, 75.0, 'all nodes are derated above it'),
+    'coolant_limit_c': ParameterInfo('coolant_limit_c', 32, 'degC', 20.0, 90.0, 80.0, 'all nodes are derated above it'),
     'boot_parallel': ParameterInfo('boot_parallel', 40, '1', 1.0, 1024.0, 1024.0, 'nodes that may boot at the same time, as far as there is room for what they draw; their channels close one after the other'),
     'hold_s': ParameterInfo('hold_s', 41, 's', 1.0, 600.0, 10.0, 'steady time before SAFE is left by itself'),
 }

@@ -1129,9 +1129,9 @@ const struct space_parameter_info space_parameter_info[SPACE_PARAMETER_COUNT] = 
     {23, "soc_safe", "1", 0.05, 0.8, 0.25},
     {24, "charge_share", "1", 0.0, 1.0, 0.25},
     {25, "cap_rise", "1/s", 0.01, 20.0, 0.25},
-    {30, "die_limit_c", "degC", 40.0, 100.0, 83.0},
+    {30, "die_limit_c", "degC", 40.0, 100.0, 87.0},
     {31, "hbm_limit_c", "degC", 40.0, 105.0, 95.0},
-    {32, "coolant_limit_c", "degC", 20.0, 90.0, 75.0},
+    {32, "coolant_limit_c", "degC", 20.0, 90.0, 80.0},
     {40, "boot_parallel", "1", 1.0, 1024.0, 1024.0},
     {41, "hold_s", "s", 1.0, 600.0, 10.0},
 };

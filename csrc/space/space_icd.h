@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* First 8 bytes of the SHA-256 of the canonical ICD. */
-#define SPACE_ICD_HASH UINT64_C(0x2abd286c4c712412)
+#define SPACE_ICD_HASH UINT64_C(0x933ad9bc1d0fe253)
 
 #define SPACE_VERSION 1
 #define SPACE_MAX_PAYLOAD 1024
@@ -743,7 +743,7 @@ struct space_parameters {
     double soc_safe; /* 1; 0.05..0.8; mode SAFE below it */
     double charge_share; /* 1; 0..1; share of the array power offered to the battery while it is below soc_target and no eclipse is forecast; with one ahead, it gets what that takes */
     double cap_rise; /* 1/s; 0.01..20; caps of all nodes together rise by at most so much of the sum of their greatest; from 10 on it never binds */
-    double die_limit_c; /* degC; 40..100 */
+    double die_limit_c; /* degC; 40..100; or that of the boards, which the satellite's file has, where it is lower */
     double hbm_limit_c; /* degC; 40..105 */
     double coolant_limit_c; /* degC; 20..90; all nodes are derated above it */
     double boot_parallel; /* 1; 1..1024; nodes that may boot at the same time, as far as there is room for what they draw; their channels close one after the other */
