@@ -21,7 +21,7 @@ from tests.c_library import ROOT, load, struct_of
 Milliwatts = npt.NDArray[np.int64]
 
 ffi = FFI()
-_text = (ROOT / "tests/swings/rise.c").read_text(encoding="utf-8")
+_text = (ROOT / "tests/leases/rise.c").read_text(encoding="utf-8")
 ffi.cdef(struct_of(_text, "rise"))
 ffi.cdef("int rise_fly(const struct rise *r, const uint32_t *targets_mw, uint32_t *caps_mw);")
 
@@ -29,7 +29,7 @@ ffi.cdef("int rise_fly(const struct rise *r, const uint32_t *targets_mw, uint32_
 @functools.cache
 def library() -> Any:
     """Built once for each process."""
-    return load(ffi, [ROOT / "tests/swings/rise.c"], ("bus", "control", "space"))
+    return load(ffi, [ROOT / "tests/leases/rise.c"], ("bus", "control", "space"))
 
 
 @pytest.fixture(scope="module", autouse=True)
