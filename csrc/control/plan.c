@@ -3,15 +3,14 @@
  * Of the watts that there are in the dark, nodes get theirs in the order of what they do for a watt at their best
  * point, what they draw idle included; of all beginnings of that row, the one that does the most work stays on. As
  * dies cool they draw less, and as the battery empties there is less: now and then another one is worth its boot, or
- * one that has nothing but its floor is worth more at rest. Most wake for the Sun; as booting takes
- * from those that work, only some do before it is back. Within a workload those of least worth rest first and wake
- * last. */
+ * one that has nothing but its floor is worth more at rest. Most wake for the Sun; as booting takes from those that
+ * work, only some do before it is back. Within a workload those of least worth rest first and wake last. */
 #include "control/internal.h"
 
 #define WORTH_BOOTS 4                     /* a rest is worth its boot when it lasts so many times as long */
 #define WAKE_SPARE_US (5 * CTL_SECOND_US) /* a boot ends that long before the Sun is back */
 #define WAKE_PERMILLE 600                 /* of the watts in the dark, that nodes which wake may take */
-#define ANY CTL_WORKLOADS                 /* workload */
+#define ANY CTL_WORKLOADS                 /* of the workloads */
 #define AGAIN_US (60 * CTL_SECOND_US)     /* looked again whether another one is worth its boot, or its floor */
 
 static uint64_t boot_us(const struct ctl *c) {
@@ -88,19 +87,18 @@ static void lay_to_rest(struct ctl *c) {
     }
 }
 
-/* What one more node of a workload on, or one less, does until the Sun is back, in work, less what its boot takes. */
-static float gain(const struct ctl_fleet *f, const uint16_t on[CTL_WORKLOADS], uint8_t w, int more, float watts,
-                  float lasts_s, float cost) {
+/* What one more node of a workload on, or one less, does until the Sun is back, in work beyond the speed now, less what
+ * its boot takes. */
+static float gain(const struct ctl_fleet *f, const uint16_t on[CTL_WORKLOADS], float now, uint8_t w, int more,
+                  float watts, float lasts_s, float cost) {
     uint16_t then[CTL_WORKLOADS];
     for (uint8_t k = 0; k < CTL_WORKLOADS; k++)
         then[k] = on[k];
     then[w] = (uint16_t)(then[w] + (more ? 1 : -1));
-    float now = ctl_fleet_speed(f, on, watts);
-    return (ctl_fleet_speed(f, then, watts) - (now < 0 ? 0 : now)) * lasts_s - cost;
+    return (ctl_fleet_speed(f, then, watts) - now) * lasts_s - cost;
 }
 
-/* The node of a workload, or ANY, that is worth waking, or resting: of those at work, of equals one that draws least.
- */
+/* The node of a workload, or of ANY, to wake, or else to rest: of equals at work, the one that draws least. */
 static struct ctl_node *pick(struct ctl *c, uint8_t w, int more) {
     struct ctl_node *found = NULL;
     for (uint16_t i = 0; i < c->config.nodes; i++) {
@@ -127,11 +125,13 @@ static void look_again(struct ctl *c, uint64_t left_us) {
             on[c->nodes[i].workload]++;
     if (c->booting > 0 || watts <= 0)
         return;
-    float cost = ctl_fleet_speed(&f, on, watts) / watts * (float)c->config.boot_mw * boot_s;
+    float now = ctl_fleet_speed(&f, on, watts);
+    now = now > 0 ? now : 0; /* negative: their floors alone are more than there is */
+    float cost = now / watts * (float)c->config.boot_mw * boot_s;
     for (uint8_t k = 0; k < 2 * CTL_WORKLOADS; k++) {
         uint8_t w = k / 2, more = k % 2;
         struct ctl_node *n = pick(c, w, more);
-        float g = n == NULL ? 0 : gain(&f, on, w, more, watts, more ? left_s - boot_s : left_s, cost);
+        float g = n == NULL ? 0 : gain(&f, on, now, w, more, watts, more ? left_s - boot_s : left_s, cost);
         best = g > most ? n : best;
         most = g > most ? g : most;
     }
