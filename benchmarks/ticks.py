@@ -54,11 +54,9 @@ def scaled(nodes: int) -> Rig:
 
 
 def work(nodes: int) -> tuple[Entry, ...]:
-    """All nodes on, several booting at a time, and a job for each."""
-    parallel = {"values": [{"parameter": "boot_parallel", "value": min(nodes, 40)}]}
+    """All nodes on, and a job for each."""
     job = {"workload": "training", "priority": 1, "work_mu": 1_000_000_000, "checkpoint_s": 60}
     return (
-        Entry(1.0, "parameter_set", parallel),
         Entry(2.0, "node_on", {"node": 65535}),
         *(Entry(3.0, "job_submit", {"job_id": 1 + i, **job}) for i in range(nodes)),
     )
