@@ -1,7 +1,7 @@
 """An upper bound on the work of one flight: a linear program with perfect foresight (docs/optimum.md: why it is one).
 
 Each inequality below holds for what any controller can do in this plant, so the best work under them is not below any
-flight's. What would lower the work is left out: integrality of nodes, ramps, the taper of charging, what a draw's swing
+flight's. What would lower the work is left out: integrality of nodes, ramps, what a draw's swing
 around its mean costs, differences between nodes of a class in temperature.
 """
 

@@ -196,6 +196,8 @@ SATELLITE_MISTAKES = [
     ),
     (("[thermal]", "[thermals]"), "thermals: unknown key, expected one of array, battery, bus, "),
     (("soc_leave = 0.40", "soc_leave = 0.10"), "shed[0].soc_leave: 0.1, expected above soc_enter 0.3"),
+    (("clock = [0.0, 0.349, ", "clock = [0.0, 0.949, "), "workload[1].clock: expected one for each share"),
+    (("clock = [0.0, 0.0, 0.0, ", "clock = [0.0, "), "workload[2].clock: expected one for each share"),
 ]
 
 
