@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cffi import FFI
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
@@ -147,10 +147,11 @@ def test_shares_are_near_the_best_and_no_more_than_there_is(bidders: list[Bidder
     assert worth(bidders, got) >= (1 - COARSE) * most - whole
 
 
+@example([*[Bidder(1, 0.125)] * 7, Bidder(1, 1.682), Bidder(2, 1.414), Bidder(2, 4.757), Bidder(3, 0.125)], 233.0, 0.25)
 @given(BIDDERS, st.floats(120, 900), st.sampled_from([0.25, 0.5, 2.0, 4.0]))
 def test_only_the_ratio_of_weights_counts(bidders: list[Bidder], per_node_w: float, factor: float):
     watts = per_node_w * len(bidders)
-    rounded = [replace(b, weight=min(16.0, round(b.weight * 4) / 4 or 0.25)) for b in bidders]
+    rounded = [replace(b, weight=min(16.0, round(b.weight * 2) / 2 or 0.5)) for b in bidders]  # whole permille, scaled
     scaled = [replace(b, weight=b.weight * factor) for b in rounded]
     for a, b in zip(shared(rounded, watts), shared(scaled, watts), strict=True):
         assert a == pytest.approx(b, abs=0.1)
